@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 NEXT_BIN := .venv-next/bin
+LOWEST_BIN := .venv-lowest/bin
 SUITE := -m pytest -n 2 --dist loadfile -m 'not slow and not gpu'
 
 # $(call install,FOLDER): the tested set in a virtual environment
@@ -14,7 +15,8 @@ define install
 	DS_BUILD_OPS=0 $(1)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 endef
 
-.PHONY: setup demo test test-slow test-gpu test-ptx test-trackers test-next lint format bench gpu clean
+.PHONY: setup demo test test-slow test-gpu test-ptx test-trackers test-faults test-long test-fuzz test-next test-lowest lint \
+	format bench gpu clean
 
 setup: $(READY)
 
@@ -50,14 +52,45 @@ test-trackers: $(READY)
 	PYTHONPATH=$(TRACKERS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_trackers.py \
 		tests/commands/test_trackers.py
 
+# KILLS kills of training runs, at places and times drawn by SEED (see docs/reliability.md); 100 take 7 CPU minutes
+test-faults: KILLS = 100
+test-faults: SEED = 1
+test-faults: $(READY)
+	PYTHONPATH=.:kernels:tests/support OMP_NUM_THREADS=1 $(BIN)/python tests/support/programs/kill_anywhere.py \
+		--kills $(KILLS) --seed $(SEED)
+
+# MINUTES of phase 1 on two ranks with kills, beside the same run without (see docs/reliability.md). FLAGS are flags of
+# tests/support/programs/long_run.py and general.py, such as --teacher_model and --text; default: the embedded sample
+test-long: MINUTES = 120
+test-long: FLAGS = --per_device_train_batch_size 4
+test-long: $(READY)
+	PYTHONPATH=.:kernels:tests/support OMP_NUM_THREADS=1 $(BIN)/python tests/support/programs/long_run.py \
+		--minutes $(MINUTES) --deepspeed zero2 $(FLAGS)
+
+# INPUTS made-up inputs for readers, loaders, trimming and flags, drawn by SEED (see docs/reliability.md)
+test-fuzz: INPUTS = 100000
+test-fuzz: SEED = 1
+test-fuzz: $(READY)
+	PYTHONPATH=.:kernels:tests/support OMP_NUM_THREADS=1 $(BIN)/python tests/support/programs/fuzz_everything.py \
+		--inputs $(INPUTS) --seed $(SEED)
+
 # The suite with the newest release of each library that pyproject.toml bounds from above, in a second environment.
 # NEXT="triton datasets" upgrades these alone, to find the one that breaks; TORCH=1 upgrades torch too (gigabytes).
 test-next:
 	$(call install,.venv-next)
-	DS_BUILD_OPS=0 $(NEXT_BIN)/python tests/support/next_versions.py install $(if $(TORCH),--torch) $(NEXT)
+	DS_BUILD_OPS=0 $(NEXT_BIN)/python tests/support/other_versions.py newest $(if $(TORCH),--torch) $(NEXT)
 	@rm -f .venv-next/suite.xml
 	-OMP_NUM_THREADS=1 $(NEXT_BIN)/python $(SUITE) --junitxml .venv-next/suite.xml
-	@$(NEXT_BIN)/python tests/support/next_versions.py report .venv-next/suite.xml
+	@$(NEXT_BIN)/python tests/support/other_versions.py report .venv-next/suite.xml
+
+# The suite with the lowest release of each dependency that pyproject.toml allows, in a third environment (6 GB: these
+# are torch's for NVIDIA's GPUs, where uv is not told of another index). TESTS="tests/distillation ..." runs these alone
+test-lowest:
+	@$(PYTHON) -m venv --clear .venv-lowest
+	@$(LOWEST_BIN)/pip install --quiet packaging uv
+	DS_BUILD_OPS=0 $(LOWEST_BIN)/python tests/support/other_versions.py lowest
+	-OMP_NUM_THREADS=1 $(LOWEST_BIN)/python $(SUITE) --junitxml .venv-lowest/suite.xml $(TESTS)
+	@$(LOWEST_BIN)/python tests/support/other_versions.py report --lowest .venv-lowest/suite.xml
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -79,4 +112,4 @@ gpu: $(READY)
 	$(BIN)/python benchmarks/gpu.py --minutes $(MINUTES)
 
 clean:
-	rm -rf $(VENV) .venv-next build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-next .venv-lowest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

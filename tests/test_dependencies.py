@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 
 import pytest
-from next_versions import ROOT, bounded, pins, requirements
+from other_versions import ROOT, bounded, pins, requirements
 from packaging.requirements import Requirement
 from reading_code.our_code import OURS, our_trees
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # module → its distribution, for modules that may not be installed
-CONVENTIONAL = {"mlflow": "mlflow-skinny", "pynvml": "nvidia-ml-py", "wandb": "wandb", "zeus": "zeus"}
+CONVENTIONAL = {"mlflow": "mlflow-skinny", "pynvml": "nvidia-ml-py"}
 # a peer of the benchmarks, and what runs the tests of a clone on a GPU: imported only if they are there
 COMPARED_WITH = {"liger_kernel", "pytest"}
 BOUNDED = {"accelerate", "datasets", "deepspeed", "huggingface_hub", "tokenizers", "torch", "transformers", "triton"}
@@ -49,7 +49,8 @@ def normal(name: str) -> str:
 def test_every_imported_library_is_a_dependency() -> None:
     distributions = {module: names[0] for module, names in packages_distributions().items()}
     needed = {
-        module: normal(CONVENTIONAL.get(module) or distributions[module]) for module in imported() - COMPARED_WITH
+        module: normal(CONVENTIONAL.get(module) or distributions.get(module, module))
+        for module in imported() - COMPARED_WITH
     }
     undeclared = {module: name for module, name in needed.items() if name not in declared()}
     assert not undeclared, f"imported, but not in pyproject.toml: {undeclared}"

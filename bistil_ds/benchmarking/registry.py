@@ -10,6 +10,8 @@ from bistil_ds.benchmarking.claims import flags as claims
 from bistil_ds.benchmarking.claims.page import write_page
 from bistil_ds.benchmarking.claims.plots import claims_plots
 from bistil_ds.benchmarking.claims.tables import claims_grids
+from bistil_ds.benchmarking.corpus import flags as corpus
+from bistil_ds.benchmarking.corpus.tables import corpus_grids, corpus_values
 from bistil_ds.benchmarking.energy import flags as energy
 from bistil_ds.benchmarking.energy.tables import energy_grids, energy_plots, energy_values
 from bistil_ds.benchmarking.flops import flags as flops
@@ -156,6 +158,16 @@ ENTRIES = (
         plan=full_size.plan,
         tables=full_size_grids,
         values=full_size_values,
+    ),
+    Benchmark(
+        name="corpus",
+        title="Large corpora",
+        description="Seconds and memory of phase 1's text preparation, under a memory limit, and how they grow with "
+        "text, vocabulary and ranks.",
+        flags=corpus.Flags,
+        plan=corpus.plan,
+        tables=corpus_grids,
+        values=corpus_values,
     ),
     GPU,
 )

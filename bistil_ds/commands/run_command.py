@@ -37,7 +37,7 @@ class TrainingCommand:
     prepare: Callable[[Mapping[str, Any]], Any]
     train: Callable[[Any], None]
     rehearse: Callable[[Any], Rehearsal | None]
-    presets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:

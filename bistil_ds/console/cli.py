@@ -19,6 +19,7 @@ from bistil_ds.console.help_page import Formatter, arrange
 from bistil_ds.console.terminal import say
 from bistil_ds.console.untrusted import one_line
 from bistil_ds.console.unwritable import unwritable
+from bistil_ds.console.user_path import user_path
 from bistil_ds.console.yaml_file import read_yaml
 from bistil_ds.errors import InputError, NonFiniteError, OtherRankError, Preempted, ProductError
 
@@ -37,7 +38,7 @@ def parse(
     argv: Sequence[str],
     types: Sequence[type],
     description: str,
-    presets: Mapping[str, Mapping[str, str]] | None = None,
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> argparse.Namespace:
     """Parse `argv` into one namespace that holds the fields of all dataclasses in `types`; make no instance of them.
 
@@ -68,14 +69,14 @@ def parse(
         argv = [*_yaml_flags(Path(argv[0]), parser), *argv[1:]]
     ns = parser.parse_args([*launcher, *map(_shield, argv)])
     if presets and ns.preset is not None:
-        named = [word for flag, value in presets[ns.preset].items() for word in (f"--{flag}", value)]
+        named = [word for flag, value in presets[ns.preset].items() for word in (f"--{flag}", str(value))]
         ns = parser.parse_args([*launcher, *named, *map(_shield, argv)])
     for name, value in vars(ns).items():
         setattr(ns, name, [_bare(word) for word in value] if isinstance(value, list) else _bare(value))
     if not ns.verbose:
         quiet.hide_libraries()
     if ns.cache_dir:
-        os.environ[CACHE] = str(Path(ns.cache_dir).expanduser().absolute())  # for commands that this one starts
+        os.environ[CACHE] = str(user_path(ns.cache_dir).absolute())  # for commands that this one starts
     del ns.verbose, ns.cache_dir  # these two are not settings of the run
     return ns
 

@@ -37,6 +37,15 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else "".join(map(_visible, text))
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether text can be written as UTF-8: it has no half of a surrogate pair, as an escape in JSON may."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def in_markdown(text: str) -> str:
     """Return text with escapes, so that a paragraph, heading or table cell in Markdown shows it as it is."""
     return _NUMBERED.sub(r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", one_line(text)))

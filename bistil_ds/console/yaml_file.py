@@ -52,8 +52,10 @@ def parse_yaml(text: str) -> Any:
         if node is not None and _count(node, {}) > MOST_VALUES:
             raise ValueError(f"more than {MOST_VALUES:,} values")
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ValueError(str(error)) from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:  # a tag such as !!bool on other text
+        raise ValueError(f"a value does not fit its tag ({error!r})") from None
 
 
 def _check_depth(text: str) -> None:

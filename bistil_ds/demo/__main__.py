@@ -17,6 +17,7 @@ import torch
 from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
 from bistil_ds.console import cli
 from bistil_ds.console.terminal import say, show
+from bistil_ds.console.user_path import user_path
 from bistil_ds.demo.pipeline import Material, pipeline, sample_material
 from bistil_ds.demo.scores import held, mean_of, scores_of, sizes_of
 from bistil_ds.demo.show import draw, tables
@@ -57,10 +58,9 @@ def _main(argv: Sequence[str]) -> None:
     if flags.seeds < 1:
         raise InputError(f"--seeds {flags.seeds}: give at least 1")
     choose_accelerator()  # sets an environment variable, which DeepSpeed's launcher inherits
-    begun = flags.output_dir is not None and any(Path(flags.output_dir).expanduser().glob("seed-*"))
-    folder = (
-        Path(flags.output_dir).expanduser() if begun else run_folder(flags.output_dir, "demo", None, resumable=False)
-    )
+    chosen = None if flags.output_dir is None else user_path(flags.output_dir)
+    begun = chosen is not None and any(chosen.glob("seed-*"))
+    folder = chosen if chosen and begun else run_folder(flags.output_dir, "demo", None, resumable=False)
     material = sample_material()
     try:
         rows = [run_seed(folder / f"seed-{seed}", material, seed) for seed in range(flags.seeds)]

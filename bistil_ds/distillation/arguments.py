@@ -67,6 +67,9 @@ class ModelArguments:
     layer_map: str | None = field(
         default=None, metadata={"help": "Teacher layers to keep instead, counted from 0, such as 1,3,5,11."}
     )
+    keep_first: bool = field(
+        default=False, metadata={"help": "Spread the kept layers evenly from the teacher's first to its last."}
+    )
     hidden_reduction_factor: int = field(default=1, metadata={"help": "Divide the width by this (heads stay)."})
     vocab_threshold: float = field(default=1e-6, metadata={"help": "Keep tokens at least this probable in any corpus."})
     vocab_size: int | None = field(default=None, metadata={"help": "Keep this many tokens instead of a threshold."})
@@ -86,7 +89,7 @@ class LossArguments:
     preset: str | None = field(
         default=None,
         metadata={
-            "help": "Weights and kinds of the losses by name; other flags here still count.",
+            "help": "Losses, and of `best` the learning rate, by name; other flags here still count.",
             "choices": list(PRESETS),
         },
     )

@@ -6,7 +6,7 @@ model that it loads, and code that copies weights reads empty tensors. Later, ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,11 @@ from bistil_ds.student.files import StudentFiles
 from bistil_ds.student.folder import kept_ids_of, read_layer_map
 from bistil_ds.student.layer_map import every_kth
 from bistil_ds.student.origin import Origin, known_languages
+from bistil_ds.text.tokens import KnownTokens
 from bistil_ds.training.licences import gather_licences
-from bistil_ds.vocabulary import trim_model, trim_tokenizer, trim_vocabulary
+from bistil_ds.vocabulary import trim_model, trim_tokenizer
 from bistil_ds.vocabulary.embeddings import Trimming
+from bistil_ds.vocabulary.trim import pieces_for, trim_by_counts
 
 STUDENT, TEACHER = "student", "teacher"
 SAMPLED_CHUNKS = 16  # for each language; on these chunks a narrower student is fitted to the teacher's states
@@ -49,15 +51,28 @@ class LanguageChunks:
 
 
 def read_chunks(
-    request: DistillationRequest, tokenizer: PreTrainedTokenizerBase, progress: bool
+    request: DistillationRequest,
+    tokenizer: PreTrainedTokenizerBase,
+    progress: bool,
+    known: Mapping[str, KnownTokens] | None = None,
 ) -> dict[str, LanguageChunks]:
     """Return the chunks of all languages, by language code.
 
     Chunks are cached by content, so the ranks that come after rank 0 do not tokenise again.
+
+    Args:
+        known: language → tokens of its text by the untrimmed tokenizer; they save time only.
     """
     found, packing = {}, request.packing
     for corpus in request.corpora:
-        chunks = text.pack(corpus.read(), tokenizer, packing.max_length, num_proc=packing.workers, progress=progress)
+        chunks = text.pack(
+            corpus.read(),
+            tokenizer,
+            packing.max_length,
+            num_proc=packing.workers,
+            progress=progress,
+            known=(known or {}).get(corpus.language),
+        )
         found[corpus.language] = LanguageChunks(*text.split_validation(chunks, name=corpus.flag))
     return found
 
@@ -80,6 +95,7 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     report: dict[str, Any] = {"teacher_parameters": teacher.num_parameters()}
     report |= {"family": teacher.config.model_type, "left_out": missing}
     kept_ids = kept_ids_of(plan.student, base_vocab_size) if plan.student else None
+    known: dict[str, KnownTokens] = {}
     if kept_ids is not None:
         checks.check_trimmed(plan)
         keep_padding_id = positions_after_padding(teacher.config.model_type)
@@ -89,16 +105,22 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
         size = f"--vocab_size {plan.vocab_size}" if plan.vocab_size else f"--vocab_threshold {plan.vocab_threshold}"
         texts = {corpus.language: corpus.read() for corpus in request.corpora}
         with blaming(f"--teacher_model {request.teacher}, {size}"):
-            trimmed = trim_vocabulary(
-                teacher, tokenizer, texts, threshold=plan.vocab_threshold, vocab_size=plan.vocab_size
-            )
+            pieces = pieces_for(teacher, tokenizer)
+            workers = request.packing.workers
+            known = {
+                language: text.know_tokens(part, tokenizer, num_proc=workers, name=language)
+                for language, part in texts.items()
+            }
+            counts = {language: tokens.count(pieces.rows) for language, tokens in known.items()}
+            sizes: dict[str, Any] = {"threshold": plan.vocab_threshold, "vocab_size": plan.vocab_size}
+            trimmed = trim_by_counts(teacher, tokenizer, texts, counts, pieces, **sizes)
         tokenizer, kept_ids = trimmed.tokenizer, trimmed.kept_ids
         report["vocabulary"] = trimmed.report.to_dict()
         for grid in trimmed.report.grids():
             show(grid)
         if student is not None and student.config.vocab_size == base_vocab_size:
             trim_model(student, kept_ids)
-    chunks = read_chunks(request, tokenizer, progress=True)
+    chunks = read_chunks(request, tokenizer, progress=True, known=known)
     for corpus in request.corpora:
         needed = request.training["per_device_train_batch_size"] * startup.world_size()
         text.check_chunks(len(chunks[corpus.language].train), needed, corpus.file_flag)

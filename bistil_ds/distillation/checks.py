@@ -41,10 +41,10 @@ NO_EFFECT = dict.fromkeys(
 )
 NO_EFFECT["greater_is_better"] = "a lower loss is better"
 # Flags that shape a student which is built, and have no effect on one that is given: flag → what that one has already.
-STUDENTS_OWN = {"layer_reduction_factor": "layers", "hidden_reduction_factor": "width"}
+STUDENTS_OWN = {"layer_reduction_factor": "layers", "keep_first": "layers", "hidden_reduction_factor": "width"}
 TRIMMED_OWN = dict.fromkeys(("vocab_threshold", "vocab_size"), "vocabulary")  # the same for one that is trimmed
 # Flag → the flag that replaces it.
-REPLACED_BY = {"layer_reduction_factor": "layer_map", "vocab_threshold": "vocab_size"}
+REPLACED_BY = {"layer_reduction_factor": "layer_map", "keep_first": "layer_map", "vocab_threshold": "vocab_size"}
 
 
 def check_flags(flags: Mapping[str, Any]) -> None:
@@ -129,7 +129,7 @@ def layer_map(plan: StudentPlan, teacher: PretrainedConfig) -> list[int]:
     """
     if plan.layer_map is None:
         with blaming(f"--layer_reduction_factor {plan.layer_reduction_factor}"):
-            return choose_layers(teacher, plan.layer_reduction_factor)
+            return choose_layers(teacher, plan.layer_reduction_factor, keep_first=plan.keep_first)
     with blaming(f"--layer_map {','.join(map(str, plan.layer_map))}"):
         return choose_layers(teacher, layer_map=plan.layer_map)
 

@@ -13,9 +13,8 @@ from bistil_ds.distillation.building import STUDENT, TEACHER, build, read_chunks
 from bistil_ds.distillation.from_flags import FLAGS
 from bistil_ds.distillation.languages import check_same_texts
 from bistil_ds.distillation.request import OF_SIDES, DistillationRequest
-from bistil_ds.distributed import startup
-from bistil_ds.distributed.config import zero_stage
-from bistil_ds.distributed.universal import fit_to_ranks
+from bistil_ds.distributed import startup, universal
+from bistil_ds.distributed.config import find_config, zero_stage
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.runs import checkpoints, holding
@@ -24,7 +23,7 @@ from bistil_ds.runs.record import RECORD_FILE, RunRecord, check_same_run, read_s
 from bistil_ds.text.batches import steps_of_epochs
 from bistil_ds.text.corpus import corpus_hash, readings
 from bistil_ds.training.arguments import seals_of
-from bistil_ds.training.flags.resuming import check_same_stage, fixed_flags
+from bistil_ds.training.flags.resuming import check_stage, fixed_flags
 
 # Reason → flags that may change when a run is resumed. `training/flags/inherited.py` lists more such flags.
 MAY_CHANGE = {
@@ -126,8 +125,9 @@ def _check_resumed(
     names = fixed_flags(FLAGS, MAY_CHANGE) - set(checks.NO_EFFECT) - ({"teacher_model"} if teacher_may_move else set())
     if request.plan.student:
         names -= set(checks.STUDENTS_OWN)  # version 0.1 accepted them beside --student and ignored them
-    check_same_stage(flags["deepspeed"], folder)
-    recorded = {"max_texts": None, "language_temperature": None, **recorded}  # earlier versions had no such flags
+    check_stage(flags["deepspeed"], folder)
+    later = {"max_texts": None, "language_temperature": None, "keep_first": False}  # flags that earlier versions lacked
+    recorded = {**later, **recorded}
     if isinstance(recorded.get("layer_map"), str):  # recorded as the user wrote it, perhaps with spaces
         recorded = {**recorded, "layer_map": ",".join(map(str, checks.parse_layers(recorded["layer_map"])))}
     check_same_run(flags, recorded, sorted(names), folder)
@@ -140,7 +140,7 @@ def _check_resumed(
 
 
 def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> checkpoints.Checked | None:
-    """Return the checkpoint to resume from, converted if needed for this number of ranks; None if there is none."""
+    """Return the checkpoint to resume from, converted if these ranks need that; None if there is none."""
     seals = seals_of(request.training)
     checkpoint = checkpoints.find_checkpoint(folder, resume, seals)
     if checkpoint is None:
@@ -149,8 +149,8 @@ def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> chec
     planned, steps = checkpoints.planned_steps(checkpoint), request.training["max_steps"]
     if planned not in (None, steps):
         raise InputError(f"{checkpoint}: of a run of {planned} steps, where {RECORD_FILE} says {steps}")
-    if request.training["deepspeed"]:
-        fit_to_ranks(checkpoint, startup.world_size(), seals)
+    if config := request.training["deepspeed"]:
+        universal.fit(checkpoint, startup.world_size(), str(find_config(config)), seals)
     return checkpoints.Checked(checkpoint)
 
 

@@ -72,6 +72,7 @@ class StudentPlan:
     student: str | None
     layer_reduction_factor: int
     layer_map: tuple[int, ...] | None
+    keep_first: bool
     hidden_reduction_factor: int
     vocab_threshold: float
     vocab_size: int | None

@@ -33,10 +33,10 @@ from bistil_ds.text.chunks import MultilingualChunks, collate_chunks
 from bistil_ds.text.masking import mask_tokens
 from bistil_ds.training.finite_trainer import BatchLoss
 from bistil_ds.training.graphs.flag import check_graphs
+from bistil_ds.training.log.tensor_board import TensorBoardText
 from bistil_ds.training.progress import EndOfRun
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
 from bistil_ds.training.terms import LossTerms
-from bistil_ds.training.trackers import TensorBoardText
 
 
 class DistillationTrainer(GraphedTrainer):

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from bistil_ds.console.user_path import user_path
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
 from bistil_ds.runs.files import read_json
@@ -20,7 +21,7 @@ def find_config(name: str) -> Path:
     Raises:
         InputError: there is no such file.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_file():
         return path.resolve()
     package = Path(str(resources.files("bistil_ds")))
@@ -86,9 +87,17 @@ def zero_stage(name: str | None) -> int | None:
     Raises:
         InputError: the file cannot be found or read.
     """
-    if not name:
-        return None
-    stage: int = read_config(find_config(name)).get("zero_optimization", {}).get("stage", 0)
+    return stage_of(str(find_config(name))) if name else None
+
+
+def whole_config(deepspeed: str | dict[str, Any]) -> dict[str, Any]:
+    """Return a DeepSpeed configuration, which may be given by its file."""
+    return deepspeed if isinstance(deepspeed, dict) else read_config(Path(deepspeed))
+
+
+def stage_of(deepspeed: str | dict[str, Any]) -> int:
+    """Return the ZeRO stage of a DeepSpeed configuration, which may be given by its file."""
+    stage: int = whole_config(deepspeed).get("zero_optimization", {}).get("stage", 0)
     return stage
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 
 from bistil_ds.distributed import startup
+from bistil_ds.distributed.interface import choose_interface
 from bistil_ds.distributed.launcher import end_with_launcher
 from bistil_ds.distributed.verdict import EXCHANGE
 from bistil_ds.distributed.watch import watching
@@ -54,6 +55,7 @@ def run_on_ranks(
         with watching(limit) as watch:
             alone = (prepare(), findings.known()) if startup.rank() == 0 else None
             startup.prepare_environment(use_deepspeed)
+            choose_interface()
             startup.start_distributed(use_deepspeed, timedelta(seconds=EXCHANGE * limit))
             prepared, found = startup.from_rank_0(alone)
             if watch is not None:

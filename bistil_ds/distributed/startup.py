@@ -14,10 +14,12 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
+from bistil_ds.errors import OtherRankError
 from bistil_ds.runs.bounded import parse_json
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)  # how long ranks wait for one that prepares, builds or saves
+REACHED = timedelta(minutes=30)  # and for a rank to start; torch's default
 
 _opened = count()  # numbers the process groups that are made in torchrun's store
 _patient: dict[str, Any] = {}  # the group of `_patient_group`, and the process group that it belongs to
@@ -88,6 +90,9 @@ def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minute
     Rank 0 calls this after it has prepared the run. The other ranks wait here for rank 0, for up to seven days, also if
     an earlier run made the process group. From then on, `timeout` limits each collective of the process group and of
     the groups that DeepSpeed makes; `wait_for_every_rank` and `from_rank_0` wait for seven days still.
+
+    Raises:
+        OtherRankError: on rank 0, half an hour after it came: a rank has not started.
     """
     if "RANK" not in os.environ:
         return
@@ -95,6 +100,7 @@ def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minute
     # DeepSpeed names no timeout for its groups, so that they get torch's default.
     distributed_c10d.default_pg_timeout = distributed_c10d.default_pg_nccl_timeout = timeout
     if not dist.is_initialized():
+        _wait_for_start()
         from_rank_0_early("bistil_prepared", True)
         dist.init_process_group(backend, store=open_store(), rank=rank(), world_size=world_size(), timeout=timeout)
         open_store.cache_clear()
@@ -105,18 +111,39 @@ def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minute
         deepspeed.init_distributed(dist_backend=backend, verbose=False)  # else ZeRO-3 assumes 1 rank in loading
 
 
+def _wait_for_start() -> None:
+    """Tell rank 0 that this rank has started; on rank 0, return once every rank has."""
+    store, keys = open_store(), [f"bistil_started_{other}" for other in range(world_size())]
+    store.set(keys[rank()], "")
+    if rank() == 0:
+        try:
+            store.wait(keys, REACHED)
+        except dist.DistStoreError:
+            late = ", ".join(str(other) for other, key in enumerate(keys) if not store.check([key]))
+            reason = f"within {REACHED.total_seconds():.0f} s of rank 0's preparation"
+            raise OtherRankError(f"rank {late}: not started {reason}; see its log") from None
+
+
 @cache
 def open_store() -> dist.Store:
     """Return the key-value store that the ranks share, before they join each other, too; rank 0 or torchrun serves it.
 
     The next process group is made from this store.
+
+    Raises:
+        OtherRankError: nobody serves it within half an hour; rank 0 has ended, perhaps, before this rank started.
     """
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun already serves a store there
     serves = rank() == 0 and not agent
-    store: dist.Store = dist.TCPStore(
-        address, port, world_size(), is_master=serves, timeout=PATIENCE, wait_for_workers=False
-    )
+    try:
+        store: dist.Store = dist.TCPStore(
+            address, port, world_size(), is_master=serves, timeout=REACHED, wait_for_workers=False
+        )
+    except dist.DistNetworkError as error:
+        reason = str(error).partition("\n")[0]
+        raise OtherRankError(f"rank {rank()}: nobody serves the ranks at {address}, port {port}: {reason}") from None
+    store.set_timeout(PATIENCE)
     if agent:
         restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         store = dist.PrefixStore(f"bistil_{restart}_{next(_opened)}", store)

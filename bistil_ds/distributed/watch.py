@@ -111,11 +111,20 @@ class Watch:
         if verdict.state == HANGS and verdict.host == self.host and verdict.pid != self.pid:
             _kill(verdict.pid)
         self._ending = True
-        speaks = self.rank == 0 if verdict.rank else self.rank == 1 and verdict.state != FAILED
-        if speaks:
+        if self._speaks(verdict):
             say(f"error: {verdict}", error=True)
         time.sleep(self.interval if self.rank else 1.0)  # a launcher kills all ranks as soon as one ends
         os._exit(1)
+
+    def _speaks(self, verdict: Verdict) -> bool:
+        """Return whether this rank says the verdict: rank 0 does or, if rank 0 is lost, the first rank of each host.
+
+        If rank 0 failed, nobody does: it has said so itself.
+        """
+        if verdict.rank:
+            return self.rank == 0
+        first = self.rank == 1 or os.environ.get("LOCAL_RANK") == "0"
+        return first and self.rank != 0 and verdict.state != FAILED
 
 
 class Follower(Watch):

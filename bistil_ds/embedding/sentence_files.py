@@ -54,11 +54,13 @@ def settings_of_folder(source: str | Path, flag: str = "") -> SentenceSettings |
         )
     about = _read(found.folder / SETTINGS[0])
     prompts = about.get("prompts") or {}
+    if isinstance(prompts, Mapping):
+        prompts = {name: text for name, text in prompts.items() if text is not None}
     return SentenceSettings.from_dict(
         {
             "pooling": list(_pooling(found, place)),
             "normalise": "Normalize" in kinds,
-            "prompts": {name: text for name, text in prompts.items() if text is not None},
+            "prompts": prompts,
             "default_prompt": about.get("default_prompt_name"),
             "max_length": _max_length(found.folder / found.transformer),
             "dense": [vars(layer) for layer in _dense(found, place)],

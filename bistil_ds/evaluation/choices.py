@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bistil_ds.console.user_path import user_path
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.embedding.readers import parallel_files
 from bistil_ds.tasks.candidates import ModelChoice
@@ -26,7 +28,7 @@ def parse_models(words: Sequence[str], sfts: Sequence[str] = ()) -> list[ModelCh
     choices = []
     for word in words:
         name, equals, paths = word.partition("=")
-        named = bool(equals) and not Path(word).expanduser().exists()
+        named = bool(equals) and not user_path(word).exists()
         folder, *own = _paths(paths if named else word)
         name = name if named else _last_part(folder)
         if not all([name, folder, *own]):
@@ -64,14 +66,14 @@ def _paths(text: str) -> list[str]:
     parts, paths = text.split("+"), []
     while parts:
         lengths = range(len(parts), 1, -1)
-        taken = next((n for n in lengths if Path("+".join(parts[:n])).expanduser().exists()), 1)
+        taken = next((n for n in lengths if user_path("+".join(parts[:n])).exists()), 1)
         paths.append(_home("+".join(parts[:taken])))
         parts = parts[taken:]
     return paths
 
 
 def _home(path: str) -> str:
-    return str(Path(path).expanduser()) if path.startswith("~") else path
+    return os.path.expanduser(path)
 
 
 def _last_part(folder: str) -> str:

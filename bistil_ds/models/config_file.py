@@ -109,9 +109,9 @@ def check_weight_files(folder: str | Path, flag: str) -> None:
 
 def check_pickled(path: Path) -> None:
     """Raise InputError if a file of `torch.save` is compressed, as torch never does: it could unpack to any size."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:

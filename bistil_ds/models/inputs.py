@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from bistil_ds.console.user_path import user_path
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.config_file import check_config_file, check_tokenizer_files
 from bistil_ds.models.families import FAMILIES, positions_after_padding
@@ -22,6 +24,9 @@ from bistil_ds.models.hub_folder import split_revision
 from bistil_ds.models.remote_code import native_of
 
 TOKEN_TYPES = "token_type_ids"
+PANIC = "PanicException"  # what tokenizers raises where its code in Rust fails; it is no Exception
+READ = (".json", ".safetensors", ".bin", ".model", "vocab.txt", "merges.txt")  # ends of the names of files to load
+PROBE = "a ☃ \U0010fffd"  # a damaged tokenizer may lack the token for characters that it does not know
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 
 
@@ -65,7 +70,7 @@ def load_tokenizer(flag: str, name: str | Path) -> PreTrainedTokenizerBase:
     The tokenizer's `model_input_names` have `token_type_ids` only if the model beside it takes several types.
 
     Raises:
-        InputError: the tokenizer cannot be loaded, or the folder has none; the message names `flag`.
+        InputError: the tokenizer cannot be loaded or cuts no text, or the folder has none; the message names `flag`.
     """
     check_tokenizer_files(name, flag)
     place, revision = split_revision(name)
@@ -73,12 +78,23 @@ def load_tokenizer(flag: str, name: str | Path) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             place, revision=revision, trust_remote_code=False
         )
-    except Exception as error:  # errors of transformers, tokenizers, the hub and json have no common class
+        _probe(tokenizer)
+    except BaseException as error:  # errors of transformers, tokenizers, the hub and json have no common class
+        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+            raise
         raise cannot_load(flag, str(name), error) from None
     if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # without a file, transformers makes an empty tokenizer
         raise InputError(f"{flag} {name}: holds no tokenizer; add its tokenizer.json".lstrip())
     _name_token_types(tokenizer, name)
     return tokenizer
+
+
+def _probe(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let a tokenizer cut a text, and leave its settings as they are; raise what it raises."""
+    if tokenizer.is_fast:
+        tokenizer.backend_tokenizer.encode(PROBE, add_special_tokens=False)  # called, it would lose its truncation
+    else:
+        tokenizer(PROBE, add_special_tokens=False)
 
 
 def _name_token_types(tokenizer: PreTrainedTokenizerBase, name: str | Path) -> None:
@@ -100,12 +116,14 @@ def _name_token_types(tokenizer: PreTrainedTokenizerBase, name: str | Path) -> N
         tokenizer.model_input_names = [*others, TOKEN_TYPES]
 
 
-def cannot_load(flag: str, name: str, error: Exception) -> InputError:
+def cannot_load(flag: str, name: str, error: BaseException) -> InputError:
     """Return the one-line error for a model that does not exist or is damaged."""
-    path, place = Path(name).expanduser(), f"{flag} {name}".lstrip()
+    path, place = user_path(name), f"{flag} {name}".lstrip()
     local = path.is_absolute() or split_revision(name)[0].count("/") != 1 or name.startswith((".", "~"))
     if local and not path.exists():
         return InputError(f"{place}: there is no such folder; give a model folder or a hub id")
+    if local and (closed := next((one for one in path.glob("*") if _is_closed(one)), None)):
+        return InputError(f"{closed}: cannot be read (Permission denied); ask its owner for the right to")
     if "trust_remote_code" in str(error):
         native = native_of(str(error))
         return InputError(f"{place}: needs code of its own (auto_map), which is never run; give {native}")
@@ -117,6 +135,11 @@ def cannot_load(flag: str, name: str, error: Exception) -> InputError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     reason = " ".join(" ".join(lines[: 2 if lines[0].endswith(":") else 1]).split())[:200]
     return InputError(f"{place}: cannot be loaded: {reason}; give a model folder or a hub id")
+
+
+def _is_closed(path: Path) -> bool:
+    """Return whether a path is a file that models and tokenizers are loaded from, and this user may not read it."""
+    return path.name.endswith(READ) and not os.access(path, os.R_OK)
 
 
 def is_encoder(config: PretrainedConfig) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from bistil_ds.console.user_path import user_path
 from bistil_ds.console.yaml_file import LARGEST, parse_yaml
 from bistil_ds.models.hub_folder import fetch_file
 
@@ -36,7 +37,7 @@ class CardMetadata:
 
 def read_model_card(source: str) -> CardMetadata:
     """Return the metadata on the card of a model folder or hub id; empty if the card cannot be fetched or read."""
-    return _read_card(Path(source).expanduser(), source, "model")
+    return _read_card(user_path(source), source, "model")
 
 
 def read_data_card(source: str) -> CardMetadata:
@@ -46,7 +47,7 @@ def read_data_card(source: str) -> CardMetadata:
 
     The metadata are empty if the card cannot be fetched or read.
     """
-    path = Path(source.removeprefix("plain:")).expanduser()
+    path = user_path(source.removeprefix("plain:"))
     return _read_card(path.parent if path.is_file() else path, source.removeprefix("hf:").partition(":")[0], "dataset")
 
 

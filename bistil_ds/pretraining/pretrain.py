@@ -59,6 +59,7 @@ class Recipe:
     parallel_share: float = field(default=0.5, metadata={"help": "with --parallel: share of chunks that hold pairs"})
     window: int = field(default=12, metadata={"help": "tokens apart that count as near when word vectors are started"})
     seed: int = field(default=0, metadata={"help": "the same seed gives the same weights"})
+    bf16: bool = field(default=False, metadata={"help": "compute in bfloat16; weights and optimizer stay in float32"})
 
     def check(self) -> None:
         """Raise InputError for a value that cannot be used, or for values that do not go together."""
@@ -207,6 +208,7 @@ def train_masked(
             adam_beta2=0.98,
             weight_decay=0.01,
             seed=recipe.seed,
+            bf16=recipe.bf16,
             use_cpu=not torch.cuda.is_available(),
             save_strategy="no",
             logging_steps=max(1, recipe.steps // 20),

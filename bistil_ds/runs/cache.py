@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bistil_ds.console.user_path import user_path
 from bistil_ds.errors import InputError
 from bistil_ds.runs.files import writing
 
@@ -24,7 +25,7 @@ def cache_root() -> Path:
     """
     try:
         if chosen := os.environ.get("BISTIL_CACHE"):
-            return Path(chosen).expanduser()
+            return user_path(chosen)
         caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
         return (caches if caches.is_absolute() else Path.home() / ".cache") / "bistil_ds"
     except RuntimeError as error:

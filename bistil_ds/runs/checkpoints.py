@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from bistil_ds.console.user_path import user_path
 from bistil_ds.errors import InputError, Notice, blaming
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.files import read_json
@@ -58,6 +59,11 @@ def _unfinished_universal(folder: Path) -> tuple[str, ...]:
     universal = universal_of(folder)
     if universal is None or LATEST_UNIVERSAL in _sealed_files(folder):
         return ()
+    return of_a_conversion(universal)
+
+
+def of_a_conversion(universal: str) -> tuple[str, ...]:
+    """Return the names of files and folders that a conversion to the universal form of this name may leave."""
     of_0_1 = f"{universal.removesuffix('_universal')}_partial"
     return universal, f"{universal}_partial", of_0_1, LATEST_UNIVERSAL
 
@@ -128,8 +134,9 @@ def find_checkpoint(output_dir: Path, wanted: str, seals: Seals) -> Path | None:
             _check_signed(found, seals)
         return found
     with blaming("--resume_from_checkpoint"):
-        check(Path(wanted).expanduser(), output_dir, seals)
-    return Path(wanted).expanduser()
+        folder = user_path(wanted)
+        check(folder, output_dir, seals)
+    return folder
 
 
 def check(folder: Path, output_dir: Path, seals: Seals) -> None:
@@ -221,7 +228,7 @@ def prune(newest: Path, keep: int, best: str | None) -> None:
 
 
 def make_room(folder: Path) -> None:
-    """Delete what lies at the path of a new checkpoint, such as one that a killed run left."""
+    """Delete what lies at the path of a new checkpoint or result, such as one that a killed run left."""
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)
     else:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from bistil_ds.console.user_path import user_path
 from bistil_ds.errors import InputError
 from bistil_ds.runs.bounded import load_json
+
+HALF_WRITTEN = re.compile(r"\.tmp[0-9A-Za-z]{6}")  # a name that safetensors makes up
 
 
 @contextmanager
@@ -32,7 +36,7 @@ def writing(what: str, advice: str) -> Iterator[None]:
 
 def nearest_existing(path: Path) -> Path:
     """Return the absolute path if it exists, otherwise the nearest folder above it that exists."""
-    path = path.expanduser().absolute()
+    path = user_path(path).absolute()
     return next(place for place in (path, *path.parents) if os.path.lexists(place))
 
 
@@ -56,6 +60,13 @@ def replace_when_written(path: Path) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove the hidden files under which safetensors writes before it renames them, if a killed process left some."""
+    for path in folder.iterdir():
+        if HALF_WRITTEN.fullmatch(path.name) and path.is_file():
+            path.unlink()
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -98,3 +109,16 @@ def read_json(
     if missing := [key for key in keys if key not in content]:
         raise InputError(f'{where}: has no "{missing[0]}"; {advice}')
     return content
+
+
+def give_usual_rights(folder: Path) -> None:
+    """Let others read the weights in a folder as they may read the files beside them, by the user's umask.
+
+    The library safetensors (from 0.8) makes files that only their owner can read.
+    """
+    umask = os.umask(0o077)
+    os.umask(umask)
+    for path in folder.rglob("*.safetensors"):
+        if not path.is_symlink():
+            with suppress(OSError):  # of another user, or on a file system without modes
+                path.chmod(0o666 & ~umask)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bistil_ds.console.untrusted import is_utf8
+from bistil_ds.console.user_path import user_path
 from bistil_ds.errors import InputError
 from bistil_ds.runs import holding
 from bistil_ds.runs.checkpoints import NEWEST
@@ -39,8 +41,8 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
         if resume:
             raise InputError("--resume_from_checkpoint needs --output_dir, the folder of the run to resume")
         return _checked(Path("runs") / f"{script}-{time.strftime('%Y%m%d-%H%M%S')}")
-    folder = Path(output_dir).expanduser()
-    if not str(folder).isascii() and any("\ud800" <= character <= "\udfff" for character in str(folder)):
+    folder = user_path(output_dir)
+    if not is_utf8(str(folder)):
         raise InputError(f"--output_dir {folder}: is not UTF-8, and tokenizers cannot be saved there; choose another")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output_dir {folder}: is a file; give a folder")

@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from bistil_ds.console.user_path import user_path
 from bistil_ds.errors import InputError, Notice
 
 VARIABLE = "BISTIL_SEAL_KEY"
@@ -28,9 +29,9 @@ def user_key(file: str | None = None) -> bytes | None:
         InputError: a named file cannot be read, or is too short or too long for a key.
     """
     if file:
-        return _read(Path(file).expanduser(), "--seal_key")
+        return _read(user_path(file), "--seal_key")
     if named := os.environ.get(VARIABLE):
-        return _read(Path(named).expanduser(), VARIABLE)
+        return _read(user_path(named), VARIABLE)
     try:
         path = config_folder() / "seal.key"
         if not path.exists():
@@ -86,7 +87,7 @@ def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=".seal-")  # only the user can read it
     try:
-        with open(handle, "w", encoding="ascii") as file:
+        with open(handle, "w", encoding="utf-8") as file:
             file.write(secrets.token_hex(32) + "\n")
             file.flush()
             os.fsync(handle)

@@ -13,7 +13,7 @@ import hmac
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,25 @@ LEFT_BY_SYSTEMS = re.compile(r"\.DS_Store|\.nfs[0-9a-f]+")  # hidden files that 
 Hash = Callable[[Path], str]  # a file's SHA-256, in hex
 
 
-def write_seal(folder: Path, key: bytes | None = None, known: Mapping[str, Any] | None = None, **about: Any) -> None:
+def write_seal(
+    folder: Path,
+    key: bytes | None = None,
+    known: Mapping[str, Any] | None = None,
+    left_out: Sequence[str] = (),
+    **about: Any,
+) -> None:
     """Write the seal of every other file in `folder`, replacing an earlier one.
 
     Args:
         folder: a folder without links.
         key: the key that signs the seal; None leaves it unsigned.
         known: entries of an earlier seal to take over; a file that changed since then will not match its entry.
+        left_out: names of files and subfolders that the seal does not list.
         about: further values to sign; anything that JSON can hold.
     """
     known = known or {}
-    files = {name: known[name] if name in known else _entry(path) for name, path in _entries(folder)}
+    listed = [(name, path) for name, path in _entries(folder) if name.split("/")[0] not in left_out]
+    files = {name: known[name] if name in known else _entry(path) for name, path in listed}
     content: dict[str, Any] = {**about, "files": files}
     if key is not None:
         content["signature"] = _signature(content, key)

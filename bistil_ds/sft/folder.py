@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from bistil_ds.errors import InputError
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.files import read_json, replace_when_written
+from bistil_ds.sft.tensors import check_plain
 
 TENSORS_FILE, HEADER_FILE = "sft.safetensors", "sft.json"
 FORMAT = "bistil_ds sparse fine-tuning, version 1"
@@ -56,7 +57,11 @@ def write_folder(
 def _shape(sizes: Any) -> tuple[int, ...]:
     """Return the sizes as a tuple; raise ValueError unless a tensor can have them."""
     shape = tuple(sizes)
-    if not all(type(size) is int and size >= 0 for size in shape) or math.prod(shape) >= 2**63:
+    if (
+        not isinstance(sizes, list)
+        or not all(type(size) is int and size >= 0 for size in shape)
+        or math.prod(shape) >= 2**63
+    ):
         raise ValueError(f"{shape!r:.60} is no shape")
     return shape
 
@@ -80,6 +85,8 @@ def read_folder(folder: Path) -> tuple[dict[str, Sparse], dict[str, torch.Tensor
             name: (shape, tensors[f"indices/{name}"], tensors[f"values/{name}"]) for name, shape in shapes.items()
         }
         dense = {key.removeprefix("dense/"): tensor for key, tensor in tensors.items() if key.startswith("dense/")}
+        for name, tensor in [*((name, values) for name, (_, _, values) in sparse.items()), *dense.items()]:
+            check_plain(name, tensor)
         if len(tensors) != 2 * len(sparse) + len(dense):
             raise ValueError("the header gives no shape of some of the differences")
         return sparse, dense, dict(header["metadata"])

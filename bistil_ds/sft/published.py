@@ -12,6 +12,7 @@ import torch
 from bistil_ds.errors import InputError
 from bistil_ds.models.config_file import check_pickled
 from bistil_ds.runs.files import replace_when_written
+from bistil_ds.sft.tensors import check_plain
 
 PUBLISHED_FILE = "pytorch_diff.bin"
 
@@ -35,7 +36,8 @@ def write_published(file: Path, diffs: Mapping[str, RowMajor], dense: Mapping[st
 
 
 def _column_major(shape: tuple[int, ...], flat_K: np.ndarray, values_K: torch.Tensor) -> dict[str, Any]:
-    column_major_K = np.ravel_multi_index(np.unravel_index(flat_K.astype(np.int64), shape), shape, order="F")
+    sizes = shape or (1,)  # numpy finds no place in an array without axes
+    column_major_K = np.ravel_multi_index(np.unravel_index(flat_K.astype(np.int64), sizes), sizes, order="F")
     order = np.argsort(column_major_K, kind="stable")
     steps = np.diff(column_major_K[order], prepend=0)
     values_K = values_K.detach().cpu()[torch.from_numpy(order)]
@@ -96,11 +98,17 @@ def read_published(file: Path) -> tuple[dict[str, RowMajor], dict[str, torch.Ten
     dense = content.get("abs") or {}
     if not isinstance(dense, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in dense.values()):
         raise InputError(f'{file}: "abs" is not a table of tensors')
+    try:
+        for name, tensor in dense.items():
+            check_plain(str(name), tensor)
+    except ValueError as error:
+        raise InputError(f"{file}: {error}; save or fetch it again") from None
     return diffs, {str(name): tensor.detach() for name, tensor in dense.items()}
 
 
 def _row_major(encoded: dict[str, Any]) -> RowMajor:
     shape = tuple(int(n) for n in encoded["size"])
+    check_plain("values", encoded["values"])
     values = encoded["values"].detach().reshape(-1)
     steps = encoded["index_steps"]
     if not isinstance(steps, torch.Tensor) and any(isinstance(step, list | tuple | dict) for step in steps):
@@ -111,7 +119,8 @@ def _row_major(encoded: dict[str, Any]) -> RowMajor:
     column_major = np.cumsum(steps.astype(np.int64))
     if len(column_major) != len(values):
         raise ValueError(f"{len(column_major)} indices for {len(values)} values")
-    coordinates = np.unravel_index(column_major, shape, order="F")  # ValueError where out of range
-    flat = np.ravel_multi_index(coordinates, shape)
+    sizes = shape or (1,)
+    coordinates = np.unravel_index(column_major, sizes, order="F")  # ValueError where out of range
+    flat = np.ravel_multi_index(coordinates, sizes)
     order = np.argsort(flat, kind="stable")
     return shape, flat[order], values[torch.from_numpy(order)]

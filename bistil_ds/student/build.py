@@ -34,6 +34,7 @@ def build_student(
     *,
     layer_reduction_factor: int = DEFAULT_FACTOR,
     layer_map: Sequence[int] | None = None,
+    keep_first: bool = False,
     hidden_reduction_factor: int = 1,
     sample_batches: Iterable[Mapping[str, Tensor]] | None = None,
     progress: bool = True,
@@ -58,6 +59,7 @@ def build_student(
         layer_reduction_factor: k; student layer i starts from teacher layer `(i + 1) * k - 1`. If k does not divide the
             number of layers, or if layer 0 must stay (ModernBERT), the layers are spread evenly (see `even_map`).
         layer_map: the teacher layer of each student layer, 0-based and strictly increasing; it stands in place of k.
+        keep_first: spread as many layers as k leaves evenly from the teacher's first to its last.
         sample_batches: text to fit on, needed for f > 1: dicts with `input_ids` int64 [batch, tokens] and, where there
             is padding, `attention_mask` int64 [batch, tokens].
         progress: show bars while a narrower student is fitted.
@@ -70,7 +72,7 @@ def build_student(
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
-    layers = choose_layers(teacher.config, layer_reduction_factor, layer_map)
+    layers = choose_layers(teacher.config, layer_reduction_factor, layer_map, keep_first=keep_first)
     config = shallow_config(teacher.config, layers)
     if hidden_reduction_factor == 1:
         return Built(assemble(config, selected_state(teacher, layers), teacher), layers, None)

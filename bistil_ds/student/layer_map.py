@@ -15,7 +15,11 @@ GLOBAL = "full_attention"  # name in `layer_types` of a layer in which every tok
 
 
 def choose_layers(
-    config: PretrainedConfig, factor: int = DEFAULT_FACTOR, layer_map: Sequence[int] | None = None
+    config: PretrainedConfig,
+    factor: int = DEFAULT_FACTOR,
+    layer_map: Sequence[int] | None = None,
+    *,
+    keep_first: bool = False,
 ) -> list[int]:
     """Return the 0-based teacher layer of each student layer: `layer_map`, or the default map of every k-th layer.
 
@@ -24,10 +28,11 @@ def choose_layers(
         factor: k; if it divides the number of teacher layers, layer i of most families starts from teacher layer
             `(i + 1) * k - 1`. Otherwise see `even_map`.
         layer_map: the map to check and return, instead of the default.
+        keep_first: spread as many layers as `factor` leaves evenly from the teacher's first to its last.
 
     Raises:
-        InputError: the model type or the factor cannot be used; a factor other than the default stands beside a map,
-            where it has no effect; or the map is empty, not strictly increasing, out of
+        InputError: the model type or the factor cannot be used; a factor other than the default or `keep_first` stands
+            beside a map, where it has no effect; or the map is empty, not strictly increasing, out of
             range, or lacks a layer that the family needs.
     """
     check_supported(config)
@@ -35,10 +40,12 @@ def choose_layers(
     if layer_map is None:
         if not 1 <= factor <= depth:
             raise InputError(f"layer_reduction_factor {factor}: expected 1 to {depth}, the teacher's number of layers")
-        layers = even_map(config, max(1, _round(depth / factor)))
+        layers = even_map(config, max(1, _round(depth / factor)), keep_first=keep_first)
     else:
         if factor != DEFAULT_FACTOR:
             raise InputError(f"layer_reduction_factor {factor}: has no effect beside a layer map; leave one out")
+        if keep_first:
+            raise InputError("keep_first: has no effect beside a layer map; leave one out")
         layers = list(layer_map)
         if not layers:
             raise InputError("layer map is empty: give at least one teacher layer")
@@ -50,14 +57,14 @@ def choose_layers(
     return layers
 
 
-def even_map(config: PretrainedConfig, layers: int) -> list[int]:
+def even_map(config: PretrainedConfig, layers: int, *, keep_first: bool = False) -> list[int]:
     """Return a map of `layers` teacher layers, spread evenly and ending at the teacher's last layer.
 
-    If the first layer of the family must stay, the map starts at layer 0. It then has at least two layers, unless the
-    teacher has only one. Places between two layers are rounded, halves up.
+    With `keep_first`, or if the first layer of the family must stay, the map starts at layer 0. It then has at least
+    two layers, unless the teacher has only one. Places between two layers are rounded, halves up.
     """
     depth = config.num_hidden_layers
-    if FAMILIES[config.model_type].first_layer_stays:
+    if keep_first or FAMILIES[config.model_type].first_layer_stays:
         steps = max(layers, min(depth, 2)) - 1
         return [_round(i * (depth - 1) / steps) for i in range(steps)] + [depth - 1]
     return [_round((i + 1) * depth / layers) - 1 for i in range(layers)]

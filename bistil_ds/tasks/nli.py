@@ -12,6 +12,7 @@ from bistil_ds.models.inputs import TOKEN_TYPES
 from bistil_ds.tasks.classification import Classification
 from bistil_ds.tasks.examples import SentencePair
 from bistil_ds.tasks.readers import read_pairs, read_texts
+from bistil_ds.tasks.readers.lines import at_least_one
 from bistil_ds.tasks.task import ReadOptions, Row
 from bistil_ds.tasks.text_key import text_key
 
@@ -32,9 +33,14 @@ class Inference(Classification):
         return read_pairs(source, options)
 
     def read_unlabelled(self, source: str, options: ReadOptions) -> Iterator[SentencePair]:
-        """Stream pairs without labels: each text of the source, and the one after it."""
-        for one, other in pairwise(read_texts(source, options)):
-            yield SentencePair(one.text, other.text, None, one.place)
+        """Stream pairs without labels: each text of the source, and the one after it.
+
+        Raises:
+            InputError: the source cannot be read, or holds fewer than two texts.
+        """
+        neighbours = pairwise(read_texts(source, options))
+        pairs = (SentencePair(one.text, other.text, None, one.place) for one, other in neighbours)
+        yield from at_least_one(pairs, f"{options.flag}: {source} holds one text; a pair needs two")
 
     def features(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bistil_ds.console.user_path import user_path
 from bistil_ds.errors import InputError
 from bistil_ds.text.specification import PLAIN_PREFIX, expanded, parse_specification
 
@@ -21,7 +22,7 @@ def parse_sources(words: Sequence[str], flag: str) -> list[tuple[str, str]]:
     found = []
     for word in words:
         language, equals, source = word.partition("=")
-        named = bool(equals) and not Path(word).expanduser().exists()
+        named = bool(equals) and not user_path(word).exists()
         source = expanded(source if named else word)
         if not named:
             path = Path(source.removeprefix(PLAIN_PREFIX))

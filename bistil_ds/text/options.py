@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from bistil_ds.console.untrusted import is_utf8
 from bistil_ds.errors import InputError, Notice
 
 DEFAULT_COLUMN = "text"
@@ -30,6 +31,11 @@ class TextOptions:
     column: str = DEFAULT_COLUMN
     advice: str = "name it with --text_column"
     plain: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a column whose name is not UTF-8: no data has such a column."""
+        if not is_utf8(self.column):
+            raise InputError(f"{self.flag}: a column called {self.column!r} is not UTF-8; {self.advice}")
 
     @property
     def or_plain(self) -> str:
@@ -73,6 +79,6 @@ def check_text(value: Any, column: str, options: TextOptions, where: str) -> str
     if not isinstance(value, str):
         kind = type(value).__name__
         raise InputError(f"{where}: column {column!r} is {kind}, not a string; {options.advice}")
-    if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+    if not is_utf8(value):
         raise InputError(f"{where}: the text has an escaped surrogate without its partner; write it as UTF-8")
     return value

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bistil_ds.console.user_path import user_path
 from bistil_ds.errors import InputError
 from bistil_ds.text.compression import SUFFIXES
 from bistil_ds.text.folders import is_saved
@@ -46,7 +47,7 @@ def parse_specification(spec: str | Path) -> Path | HubDataset:
     With `hf:` in front, a data set may have any name. Without it, `spec` is a path if that path exists, if it ends in
     one of `FILE_SUFFIXES`, or if it does not have the form of a hub data set.
     """
-    path = Path(spec).expanduser() if str(spec).startswith("~") else Path(spec)
+    path = user_path(spec)
     if os.path.exists(path):
         return path
     match = PREFIXED.fullmatch(str(spec)) or (
@@ -69,7 +70,7 @@ def parse_texts(spec: str | Path, options: TextOptions) -> tuple[Path | HubDatas
     bare = str(spec).removeprefix(PLAIN_PREFIX)
     if bare == str(spec) or os.path.exists(spec):
         return parse_specification(spec), options
-    path = Path(bare).expanduser()
+    path = user_path(bare)
     if is_saved(path) or (bare.startswith(PREFIX) and not os.path.exists(path)):
         raise InputError(f"{options.flag}: {spec} is a data set, whose texts are no lines of a file; give it as {bare}")
     if isinstance(parse_specification(bare), HubDataset):
@@ -83,7 +84,7 @@ def parse_texts(spec: str | Path, options: TextOptions) -> tuple[Path | HubDatas
 def expanded(source: str) -> str:
     """Return a source with the user's folder in place of `~`, which may stand behind `plain:`."""
     bare = source.removeprefix(PLAIN_PREFIX)
-    return source.removesuffix(bare) + str(Path(bare).expanduser()) if bare.startswith("~") else source
+    return source.removesuffix(bare) + os.path.expanduser(bare)
 
 
 def parse_by_language(words: Sequence[str], flag: str, example: str) -> dict[str, str]:

@@ -66,6 +66,9 @@ class SealedArguments(TrainingArguments):
         default=None,
         metadata={"help": "End the run when a rank hangs for so many seconds; default: 120, with a GPU 600."},
     )
+    disable_tqdm: bool | None = field(  # by default, transformers asks the log level, which any library may have set
+        default=False, metadata={"help": "Print what is logged instead of a progress bar."}
+    )
 
 
 def seals_of(training: Any) -> Seals:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -80,5 +80,6 @@ def _value(one: Field[Any], value: Any) -> Any:
     if one.metadata.get("nargs"):
         if isinstance(value, Mapping):
             return [f"{name}={part}" for name, part in value.items()]
-        return [str(word) for word in ([value] if isinstance(value, str | Path) else value)]
+        is_one = isinstance(value, str) or not isinstance(value, Iterable)
+        return [str(word) for word in ([value] if is_one else value)]
     return str(value) if one.name.endswith("_weight") or isinstance(value, Path) else value

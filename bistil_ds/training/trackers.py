@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import (
     MLflowCallback,
     TensorBoardCallback,
@@ -21,6 +21,7 @@ from transformers.integrations import (
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs.folder import run_of
+from bistil_ds.training.log.tensor_board import RunTensorBoard
 
 # Without this, mlflow sends data about its use over the network and writes to the home folder.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -85,31 +86,11 @@ def _check_login() -> None:
 
 
 def keep_in_run_folder(trainer: Trainer) -> None:
-    """Replace the callbacks of wandb and mlflow from transformers with ours, which write to the run's folder."""
-    ours = {WandbCallback: RunWandb, MLflowCallback: RunMlflow}
+    """Replace the callbacks of transformers with ours: they write to the run's folder, TensorBoard's one log."""
+    ours = {TensorBoardCallback: RunTensorBoard, WandbCallback: RunWandb, MLflowCallback: RunMlflow}
     callbacks = trainer.callback_handler.callbacks
     # a subclass of those from transformers is the user's own, and stays
     callbacks[:] = [ours[type(one)]() if type(one) in ours else one for one in callbacks]
-
-
-class TensorBoardText(TrainerCallback):
-    """Callback that writes a text, in Markdown, to TensorBoard when training begins.
-
-    Args:
-        trainer: the trainer, which this callback is added to.
-        tag: the text's name in TensorBoard.
-    """
-
-    def __init__(self, trainer: Trainer, tag: str, text: str) -> None:
-        self.trainer, self.tag, self.text = trainer, tag, text
-        trainer.add_callback(self)
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        for callback in self.trainer.callback_handler.callbacks:
-            if isinstance(callback, TensorBoardCallback) and callback.tb_writer is not None:
-                callback.tb_writer.add_text(self.tag, self.text)
 
 
 def tracked_name(args: TrainingArguments) -> str:

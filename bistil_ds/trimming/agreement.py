@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.models.inputs import longest_input, padding_id
-from bistil_ds.vocabulary.counting import encode_whole
+from bistil_ds.vocabulary.encoding import encode_whole
 from bistil_ds.vocabulary.kept_ids import Ids
 
 BATCH_TEXTS, MOST_TOKENS = 8, 128

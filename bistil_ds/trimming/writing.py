@@ -18,6 +18,7 @@ from bistil_ds.models.loading import load_pretrained
 from bistil_ds.models.model_card import CARD_FILE
 from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.models.weight_files import WeightFolder
+from bistil_ds.runs.files import give_usual_rights
 from bistil_ds.runs.folder import UNFINISHED
 from bistil_ds.student.origin import Origin, known_languages, model_licences, write_origin
 from bistil_ds.trimming.base import Base, saved
@@ -40,6 +41,7 @@ def part_of_folder(folder: Path) -> Iterator[Path]:
 
 def move_content(part: Path, folder: Path) -> None:
     """Move all that `part` holds to `folder`, and remove `part`."""
+    give_usual_rights(part)
     for path in part.iterdir():
         os.replace(path, folder / path.name)
     part.rmdir()

@@ -147,7 +147,7 @@ class LotteryTicketTrainer:
         def find() -> Path | None:
             found = checkpoints.find_checkpoint(stage.folder, str(resume), self.seals)
             if found and self.args.deepspeed:
-                universal.fit_to_ranks(found, self.args.world_size, self.seals)
+                universal.fit(found, self.args.world_size, self.args.deepspeed, self.seals)
             return found
 
         return ask_rank_0(find) if resume else None
@@ -238,6 +238,7 @@ class LotteryTicketTrainer:
     def _seal_result(self, stage: Stage, write: Callable[[], None]) -> None:
         with failing_together():
             if startup.rank() == 0:
+                checkpoints.make_room(stage.result)
                 write()
                 checkpoints.seal(stage.result, self.args.world_size, self.seals)
 

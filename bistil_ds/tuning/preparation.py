@@ -14,7 +14,7 @@ from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole
 from bistil_ds.runs.record import RunRecord, check_same_run, read_start
 from bistil_ds.sparse import SparseArguments, maskable_count
 from bistil_ds.training.arguments import seals_of
-from bistil_ds.training.flags.resuming import check_same_stage, fixed_flags
+from bistil_ds.training.flags.resuming import check_stage, fixed_flags
 from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
 from bistil_ds.tuning.building import BASE
 from bistil_ds.tuning.checks import NO_EFFECT, check_models, longest_of
@@ -94,7 +94,7 @@ def _check_resumed(
 ) -> None:
     recorded, data = read_start(folder)
     flags, model = request.as_flags(), request.model
-    check_same_stage(flags["deepspeed"], folder)
+    check_stage(flags["deepspeed"], folder)
     names = fixed_flags((*model.types, TaskDataArguments, SparseArguments, TaskTrainingArguments), {}) - set(NO_EFFECT)
     if materials_may_move:
         names -= {*model.models, model.sfts, "train_file", "dev_file"}

@@ -15,7 +15,8 @@ from bistil_ds.tasks import Task
 from bistil_ds.tasks.data import TaskData
 from bistil_ds.tasks.prediction import predict
 from bistil_ds.tasks.task import Row
-from bistil_ds.training.base_trainer import BaseTrainer, BatchLoss
+from bistil_ds.training.base_trainer import BaseTrainer
+from bistil_ds.training.finite_trainer import BatchLoss
 from bistil_ds.training.progress import EndOfRun
 from bistil_ds.tuning.distiller import TaskDistiller
 

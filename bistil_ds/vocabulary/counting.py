@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
-
 import datasets
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.console.progress import progress_bar
-
-BATCH_TEXTS = 4000
+from bistil_ds.vocabulary.encoding import Ids, encode, in_order, join, text_batches, whole_texts
 
 
 def count_tokens(
@@ -34,28 +31,16 @@ def count_tokens(
         have a count of 0.
     """
     counts_V = np.zeros(rows or max(tokenizer.get_vocab().values()) + 1, np.int64)
-    with progress_bar(what=f"counting tokens, {name}", total=len(texts), unit=" texts", show=progress) as bar:
-        for batch in texts.select_columns("text").iter(BATCH_TEXTS):
-            ids = encode_whole(batch["text"], tokenizer)
-            counts_V += np.bincount(np.fromiter(chain.from_iterable(ids), np.int64), minlength=len(counts_V))
-            bar.update(len(ids))
+    with (
+        whole_texts(tokenizer) as backend,
+        progress_bar(what=f"counting tokens, {name}", total=len(texts), unit=" texts", show=progress) as bar,
+    ):
+
+        def tokenise(column: pa.ChunkedArray) -> tuple[int, Ids]:
+            return len(column), join(encode([text or "" for text in column.to_pylist()], backend))
+
+        for count, ids in in_order(tokenise, text_batches(texts), workers=1):
+            counts_V += np.bincount(ids, minlength=len(counts_V))
+            bar.update(count)
     counts_V[tokenizer.all_special_ids] = 0
     return counts_V
-
-
-def encode_whole(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, add_special_tokens: bool = False
-) -> list[list[int]]:
-    """Return the ids of each text, neither cut nor padded, whatever truncation and padding the tokenizer is set to."""
-    backend = tokenizer.backend_tokenizer
-    truncation, padding = backend.truncation, backend.padding
-    backend.no_truncation()
-    backend.no_padding()
-    try:
-        encodings = backend.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
-        return [encoding.ids for encoding in encodings]
-    finally:
-        if truncation:
-            backend.enable_truncation(**truncation)
-        if padding:
-            backend.enable_padding(**padding)

@@ -81,7 +81,7 @@ def read_pieces(tokenizer: PreTrainedTokenizerBase, *, keep_padding_id: bool = T
     """
     content = tokenizer_json(tokenizer)
     model = content["model"]
-    id_of = _id_of(content)
+    id_of = id_of_pieces(content)
     forced = {i for i in (*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder) if i is not None}
     named = named_ids(content)
     if not named <= set(id_of.values()):
@@ -111,7 +111,7 @@ def _name(tokenizer: PreTrainedTokenizerBase) -> str:
     return tokenizer.name_or_path or type(tokenizer).__name__
 
 
-def _id_of(content: Mapping[str, Any]) -> dict[str, int]:
+def id_of_pieces(content: Mapping[str, Any]) -> dict[str, int]:
     """Return piece → id of a `tokenizer.json`, as `get_vocab` does; the pieces are the strings in the content."""
     vocab = content["model"]["vocab"]
     if content["model"]["type"] == "Unigram":

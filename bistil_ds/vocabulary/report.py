@@ -11,9 +11,11 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.console.grid import Grid
-from bistil_ds.vocabulary.counting import encode_whole
 from bistil_ds.vocabulary.coverage import fertility, unknown_share
+from bistil_ds.vocabulary.encoding import encode_whole
 from bistil_ds.vocabulary.kept_ids import Ids
+
+SAMPLED_CHARACTERS = 10_000  # of a text: so the texts of a sample fit in memory, however long they are
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,12 @@ def measure_size(model: PreTrainedModel) -> Size:
 
 
 def sample_texts(texts: datasets.Dataset, most: int = 2000) -> list[str]:
-    """Return at most `most` texts, evenly spaced in the data set; every call returns the same texts."""
-    return texts.select(np.linspace(0, len(texts) - 1, min(most, len(texts))).astype(int))["text"][:]
+    """Return at most `most` texts, evenly spaced in the data set; every call returns the same texts.
+
+    A text of over SAMPLED_CHARACTERS is cut to so many.
+    """
+    rows = np.linspace(0, len(texts) - 1, min(most, len(texts))).astype(int).tolist()
+    return [(texts[row]["text"] or "")[:SAMPLED_CHARACTERS] for row in rows]
 
 
 def compare_segmentation(

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import datasets
+import numpy as np
+import numpy.typing as npt
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.models.families import positions_after_padding
 from bistil_ds.vocabulary.counting import count_tokens
 from bistil_ds.vocabulary.embeddings import trim_model
 from bistil_ds.vocabulary.kept_ids import Ids
-from bistil_ds.vocabulary.pieces import read_pieces
+from bistil_ds.vocabulary.pieces import Pieces, read_pieces
 from bistil_ds.vocabulary.report import TrimReport, compare_segmentation, measure_size, sample_texts
 from bistil_ds.vocabulary.selection import round_up, select_ids
 from bistil_ds.vocabulary.tokenizer import trim_tokenizer
@@ -78,13 +80,46 @@ def trim_vocabulary(
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
-    keep_padding_id = positions_after_padding(model.config.model_type)
-    pieces = read_pieces(tokenizer, keep_padding_id=keep_padding_id)
+    pieces = pieces_for(model, tokenizer)
     counts = {
         name: count_tokens(part, tokenizer, name=name, rows=pieces.rows, progress=progress)
         for name, part in texts.items()
     }
     sizes: dict[str, Any] = {"threshold": threshold, "vocab_size": vocab_size, "coverage": coverage}
+    return trim_by_counts(model, tokenizer, texts, counts, pieces, round_to=round_to, **sizes)
+
+
+def pieces_for(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Pieces:
+    """Return the pieces of a tokenizer, with those forced that the model needs.
+
+    Raises:
+        InputError: from `read_pieces`.
+    """
+    return read_pieces(tokenizer, keep_padding_id=positions_after_padding(model.config.model_type))
+
+
+def trim_by_counts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Mapping[str, datasets.Dataset],
+    counts: Mapping[str, npt.NDArray[np.int64]],
+    pieces: Pieces,
+    *,
+    round_to: int = 1,
+    **sizes: Any,
+) -> Trimmed:
+    """Trim as `trim_vocabulary` does, by tokens that have been counted already.
+
+    Args:
+        texts: language → data set, of which a sample is compared before and after trimming.
+        counts: language → int64 [V], what `count_tokens` returns for its texts.
+        pieces: what `pieces_for` returns.
+        sizes: `threshold`, `vocab_size` or `coverage`.
+
+    Raises:
+        InputError: as `trim_vocabulary`.
+    """
+    keep_padding_id = positions_after_padding(model.config.model_type)
     kept_ids = select_ids(counts, pieces, **sizes, round_to=round_to)
     trimmed = trim_tokenizer(tokenizer, kept_ids, keep_padding_id=keep_padding_id, pieces=pieces)
     before = measure_size(model)

@@ -68,7 +68,9 @@ def test_a_preset_is_recorded_with_what_it_stands_for(place: Path) -> None:
     assert (recorded["preset"], recorded["relation_weight"], recorded["hidden_weight"]) == ("minilmv2", "1", "0")
     in_python = request_of(teacher_model="t", text={"aa": "a", "bb": "b"}, preset="minilmv2", hidden_weight="2")
     assert (in_python.losses.relation_weight, in_python.losses.hidden_weight) == ("1", "2")
-    with pytest.raises(InputError, match="--preset other: expected one of bistil, distilmbert, minilmv2"):
+    best = request_of(teacher_model="t", text={"aa": "a", "bb": "b"}, preset="best", learning_rate=1e-3)
+    assert (best.training["learning_rate"], best.losses.attention_weight) == (1e-3, "0")
+    with pytest.raises(InputError, match="--preset other: expected one of bistil, best, distilmbert, minilmv2"):
         request_of(teacher_model="t", text={"aa": "a", "bb": "b"}, preset="other")
     again = {**arguments("--relation_weight", "1", "--hidden_weight", "0"), "resume_from_checkpoint": "true"}
     assert not prepare(again).is_new  # the flags alone resume it

@@ -60,6 +60,8 @@ def test_a_preset_stands_for_flags_and_flags_beside_it_count(tmp_path: Path) -> 
     recipe.write_text("preset: minilmv2\nhidden_weight: 3\n")
     ns = cli.parse([str(recipe), "--max_steps", "7"], COMMAND.flags, COMMAND.description, COMMAND.presets)
     assert (ns.hidden_weight, ns.attention_weight, ns.relation_weight, ns.max_steps) == ("3", "0", "1", 7)
+    ns = cli.parse(["--preset", "best"], COMMAND.flags, COMMAND.description, COMMAND.presets)
+    assert (ns.learning_rate, ns.attention_weight) == (5e-4, "0")
     with pytest.raises(InputError, match="--preset"):
         cli.parse(["--preset", "other"], COMMAND.flags, COMMAND.description, COMMAND.presets)
 

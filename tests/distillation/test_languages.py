@@ -122,6 +122,10 @@ def test_a_run_is_resumed_in_either_way(material: Path) -> None:
     assert resumed(material, "sides", **sides).request.languages == ["aa", "bb"]
     with pytest.raises(InputError, match=r"--language_temperature 2.0: the run in sides was started with None"):
         resumed(material, "sides", **sides, language_temperature=2.0)
+    del older["arguments"]["keep_first"]
+    Path("sides/run.json").write_text(json.dumps(older))
+    with pytest.raises(InputError, match=r"--keep_first True: the run in sides was started with False"):
+        resumed(material, "sides", **sides, keep_first=True)
 
 
 def test_a_resumed_run_keeps_its_languages_their_order_texts_and_fine_tunings(material: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from bistil_ds.commands.general import COMMAND
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import check_deepspeed, find_config, read_config
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, OtherRankError
 
 SHIPPED = {"zero0": 0, "zero1": 1, "zero2": 2, "zero3": 3, "zero2_offload": 2, "zero3_offload": 3}
 
@@ -124,3 +125,21 @@ def test_a_second_run_waits_for_rank_0_longer_than_a_collective_may_take() -> No
     done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "second run began on 2 ranks" in done.stdout
+
+
+def test_a_rank_that_starts_after_rank_0_has_ended_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(startup.free_port())}
+    for name, value in places.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(startup, "REACHED", timedelta(seconds=1))
+    with pytest.raises(OtherRankError, match=r"^rank 1: nobody serves the ranks at 127\.0\.0\.1, port \d+: [^\n]+$"):
+        startup.from_rank_0_early("key", None)
+
+
+def test_ranks_that_are_there_wait_for_days_for_one_that_prepares(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(startup.free_port())}
+    for name, value in places.items():
+        monkeypatch.setenv(name, value)
+    startup.open_store.cache_clear()
+    assert startup.open_store().timeout == startup.PATIENCE
+    startup.open_store.cache_clear()

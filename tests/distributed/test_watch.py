@@ -14,16 +14,20 @@ import pytest
 from launch import PROGRAMS
 
 from bistil_ds.distributed.link import Link, listen
+from bistil_ds.distributed.verdict import HANGS, Verdict
+from bistil_ds.distributed.watch import Watch
 
 LIMIT = 6.0
 SLACK = 10.0  # seconds until the ranks have met, and for a busy machine
 SILENT, GONE = "has given no sign of life for .* s: it hangs", "is gone: it was killed"
+UNSEEN = "not started within 6 s"
 LATE, FAILED = "hangs: other ranks have waited .* s for it", "failed: ValueError: no such layer"
 # What happens → the rank that the line names and what it says of it; None where nothing may end the run.
 FAULTS: dict[str, tuple[int, str] | None] = {
     "1 stops": (1, SILENT),
     "0 stops": (0, SILENT),
     "1 stops early": (1, SILENT),  # while rank 0 prepares
+    "1 never starts": (1, UNSEEN),
     "1 dies": (1, GONE),
     "0 dies": (0, GONE),
     "1 sleeps": (1, LATE),
@@ -60,6 +64,8 @@ def test_a_lost_rank_ends_the_run_by_a_line_that_names_it(fault: str, ended: dic
     assert seconds[1 - rank] < LIMIT + SLACK
     if words == FAILED and rank == 0:  # its own traceback says it all
         assert other == ""
+    elif words == UNSEEN:
+        assert other.splitlines()[-1].startswith(f"error: rank {rank}: {words}")  # torch warns first
     else:
         assert re.fullmatch(rf"error: rank {rank} on {socket.gethostname()} \(pid \d+\) {words}.*\n", other)
     assert ("ValueError: no such layer" in said[rank]) == (words == FAILED)
@@ -75,3 +81,17 @@ def test_a_stranger_is_taken_for_a_closed_connection(sent: bytes) -> None:
         while (messages := link.receive(5)) == []:
             pass
         assert messages is None
+
+
+@pytest.mark.parametrize(
+    ("rank", "local", "lost", "speaks"),
+    [(0, 0, 2, True), (1, 1, 2, False), (1, 1, 0, True), (2, 0, 0, True), (3, 1, 0, False), (2, 0, 3, False)],
+)
+def test_every_host_is_told_of_the_loss_of_rank_0(
+    rank: int, local: int, lost: int, speaks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranks 0 and 1 are on one host, 2 and 3 on another, which may have lost the link to the first."""
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("LOCAL_RANK", str(local))
+    verdict = Verdict(lost, "node-a", 1, HANGS, "hangs")
+    assert Watch(20.0)._speaks(verdict) is speaks

@@ -25,7 +25,7 @@ from bistil_ds.console import cli
 
 BLOCKS = [block for path in DOCUMENTS for block in blocks(path)]
 SCRIPTS = [path for folder in ("launch_scripts", "benchmarks") for path in sorted((REPOSITORY / folder).glob("*.py"))]
-OTHERS_FLAGS = {"quiet", "signals-to-handle", "module", "no-deps"}  # of deepspeed, torchrun and pip, in running text
+OTHERS_FLAGS = {"quiet", "signals-to-handle", "node-rank", "master-addr", "rdzv-backend", "module", "no-deps"}
 
 
 def check_block(block: Block) -> None:

@@ -19,6 +19,7 @@ def states(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("modes", [*((mode,) for mode in MODES), ("lasttoken", "mean", "cls")])
 @pytest.mark.parametrize("left", [False, True])
 def test_every_mode_gives_the_vectors_of_sentence_transformers(modes: tuple[str, ...], left: bool) -> None:
+    pytest.importorskip("sentence_transformers")
     from sentence_transformers.sentence_transformer.modules import Pooling
 
     states_BTD, mask_BT = states()

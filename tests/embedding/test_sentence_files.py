@@ -24,6 +24,7 @@ PROMPTS = {"query": "ba ke: ", "document": ""}
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder that sentence-transformers wrote: two poolings, two dense layers, prompts, 12 tokens at most."""
+    pytest.importorskip("sentence_transformers")
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 

@@ -21,6 +21,7 @@ from bistil_ds.tasks.models import load_task_model
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a sentence encoder with its ONNX files, fp32 and int8."""
+    pytest.importorskip("onnxscript")
     folder = write_embedder(tmp_path_factory.mktemp("model"))
     loaded = load_task_model(str(folder), (), find_task("embed"))
     names = model_inputs(loaded.model, loaded.tokenizer)

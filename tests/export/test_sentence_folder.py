@@ -13,7 +13,6 @@ import torch
 import transformers
 from export_folders import export, header
 from random_sfts import random_sft
-from sentence_transformers import SentenceTransformer
 from student_models import KINDS, tiny_teacher
 from tiny import text_lines, unigram_tokenizer
 from transformers import AutoModel
@@ -29,6 +28,7 @@ from bistil_ds.tasks import find_task
 from bistil_ds.tasks.embed.embed import SentenceEmbedding
 from bistil_ds.tasks.models import load_task_model
 
+SentenceTransformer: Any = pytest.importorskip("sentence_transformers").SentenceTransformer
 CLOSE = 1e-5
 TEXTS = ["", "ba", *text_lines("aa", 5, seed=8), *text_lines("bb", 5, seed=9), " ".join(text_lines("aa", 9)), " ev\t. "]
 E5 = {"query": "ba: ", "passage": "ke lo: "}
@@ -56,14 +56,14 @@ def write_encoder(folder: Path, settings: SentenceSettings, kind: str = "xlm-rob
     return folder
 
 
-def exported(folder: Path, settings: SentenceSettings, kind: str = "xlm-roberta") -> tuple[Any, SentenceTransformer]:
+def exported(folder: Path, settings: SentenceSettings, kind: str = "xlm-roberta") -> tuple[Any, Any]:
     """Return what this package loads from a folder, and what sentence-transformers loads from the export of it."""
     before = write_encoder(folder / "model", settings, kind)
     after = export_model(before, task="embed", output_dir=folder / "exported")
     return load_task_model(str(before), task=find_task("embed")), SentenceTransformer(str(after), device="cpu")
 
 
-def check(loaded: Any, theirs: SentenceTransformer, texts: Sequence[str] = TEXTS) -> None:
+def check(loaded: Any, theirs: Any, texts: Sequence[str] = TEXTS) -> None:
     ours_NE = encode(loaded.model, loaded.tokenizer, texts, batch_size=4)
     theirs_NE = theirs.encode(list(texts), batch_size=5)
     assert theirs_NE.shape == ours_NE.shape
@@ -158,7 +158,10 @@ def test_a_fine_tuning_of_the_task_is_merged(student: Path, tmp_path: Path) -> N
     assert export(student, [tmp_path / "sft"], tmp_path / "out") == 0
     loaded = load_task_model(str(student), [str(tmp_path / "sft")])
     check(loaded, SentenceTransformer(str(tmp_path / "out"), device="cpu"))
-    check(load_task_model(str(tmp_path / "out"), task=find_task("embed")), SentenceTransformer(str(tmp_path / "out")))
+    check(
+        load_task_model(str(tmp_path / "out"), task=find_task("embed")),
+        SentenceTransformer(str(tmp_path / "out")),
+    )
 
 
 def test_flags_say_how_a_model_without_files_makes_vectors(

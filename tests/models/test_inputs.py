@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from student_models import KINDS, tiny_teacher
+from tiny import write_teacher
+from tokenizers import Tokenizer
 from transformers import (
     BertConfig,
     DistilBertConfig,
@@ -76,6 +78,28 @@ def test_a_folder_without_a_tokenizer_is_refused(flag: str, tmp_path: Path) -> N
     with pytest.raises(InputError) as refusal:
         load_tokenizer(flag, tmp_path)
     assert str(refusal.value) == f"{flag} {tmp_path}: holds no tokenizer; add its tokenizer.json".lstrip()
+
+
+def test_loading_leaves_a_tokenizers_own_settings(tmp_path: Path) -> None:
+    write_teacher(tmp_path)
+    backend = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    backend.enable_truncation(7)
+    backend.enable_padding(length=7)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    loaded = load_tokenizer("--model", tmp_path).backend_tokenizer
+    assert (loaded.truncation, loaded.padding) == (backend.truncation, backend.padding)
+
+
+def test_a_closed_file_is_named_if_models_are_loaded_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs.os, "access", lambda path, _: False)
+    (tmp_path / "notes.txt").touch()
+    assert str(cannot_load("--model", str(tmp_path), ValueError("no type"))).endswith(
+        "no type; give a model folder or a hub id"
+    )
+    (tmp_path / "config.json").touch()
+    assert str(cannot_load("", str(tmp_path), ValueError("no type"))).startswith(
+        f"{tmp_path / 'config.json'}: cannot be"
+    )
 
 
 @pytest.mark.parametrize(("kind", "first"), [("gte", "5.18"), ("eurobert", "5.17")])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoTokenizer, Trainer
 
 from bistil_ds.commands.pretrain import main
 from bistil_ds.errors import InputError, NonFiniteError
@@ -53,6 +53,18 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
     )
     assert first == again != other
     assert file_hash(trained[0] / "tokenizer.json") == file_hash(tmp_path / "again" / "tokenizer.json")
+
+
+def test_bf16_computes_in_bfloat16_and_saves_float32(texts: dict[str, Path], tmp_path: Path) -> None:
+    seen: set[torch.dtype] = set()
+
+    def watch(trainer: Trainer) -> None:
+        layer = trainer.model.roberta.encoder.layer[0].output.dense
+        layer.register_forward_hook(lambda module, given, output: seen.add(output.dtype))
+
+    pretrain(texts, tmp_path, replace(TINY, steps=2, bf16=True), progress=False, watch=watch)
+    assert seen == {torch.bfloat16}
+    assert AutoModelForMaskedLM.from_pretrained(tmp_path, dtype="auto").dtype == torch.float32
 
 
 def test_a_model_that_is_not_finite_is_not_saved(texts: dict[str, Path], tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import signal
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from bistil_ds.errors import InputError
-from bistil_ds.runs.files import read_json, replace_when_written, write_whole
+from bistil_ds.runs.files import read_json, remove_half_written, replace_when_written, write_whole
 
 
 def test_the_earlier_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -87,3 +92,19 @@ def test_numbers_that_are_not_finite_can_be_asked_for(tmp_path: Path) -> None:
 def test_an_object_is_returned_whole(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"a": 1, "b": "ä"}', encoding="utf-8")
     assert read_json(tmp_path / "x.json", "", keys=("a",)) == {"a": 1, "b": "ä"}
+
+
+def test_what_safetensors_leaves_when_it_is_killed_is_removed(tmp_path: Path) -> None:
+    weights = {"a": torch.zeros(10_000)}
+    writer = os.fork()
+    if not writer:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # the kernel ends the process in the middle of the file
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
+        save_file(weights, tmp_path / "model.safetensors")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1]) == -signal.SIGXFSZ
+    left = [path.name for path in tmp_path.iterdir()]
+    assert len(left) == 1
+    remove_half_written(tmp_path)
+    assert not list(tmp_path.iterdir()) or left == ["model.safetensors"]  # which the next writer replaces

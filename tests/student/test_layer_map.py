@@ -71,6 +71,17 @@ def test_a_factor_has_no_effect_beside_a_map_and_is_refused_there() -> None:
         choose_layers(config, 3, [0, 5])
 
 
+@pytest.mark.parametrize(
+    ("depth", "factor", "expected"),
+    [(12, 2, [0, 2, 4, 7, 9, 11]), (12, 3, [0, 4, 7, 11]), (6, 2, [0, 3, 5]), (6, 6, [0, 5])],
+)
+def test_the_first_layer_is_kept_where_that_is_asked_for(depth: int, factor: int, expected: list[int]) -> None:
+    config = tiny_config("bert", depth)
+    assert choose_layers(config, factor, keep_first=True) == expected
+    with pytest.raises(InputError, match="keep_first: has no effect beside a layer map"):
+        choose_layers(config, layer_map=expected, keep_first=True)
+
+
 def test_a_map_of_sliding_layers_alone_is_refused() -> None:
     kinds = ["sliding_attention", "full_attention", "sliding_attention"]
     config = tiny_config("modernbert", 3, layer_types=kinds)

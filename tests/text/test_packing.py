@@ -57,7 +57,7 @@ def test_packing_neither_depends_on_workers_and_batches_nor_cuts_at_their_border
     whole = pack(texts, letters, 5, num_proc=1, progress=False)["input_ids"][:]
     for workers, at_once, written in [(1, 3, 1), (4, 7, 40), (3, 1000, 12)]:
         next(cache.glob("chunks-*/*.arrow")).unlink()
-        monkeypatch.setattr("bistil_ds.text.packing.TEXTS_AT_ONCE", at_once)
+        monkeypatch.setattr("bistil_ds.vocabulary.encoding.BATCH_TEXTS", at_once)
         monkeypatch.setattr("bistil_ds.text.packing.TOKENS_WRITTEN", written)
         assert pack(texts, letters, 5, num_proc=workers, progress=False)["input_ids"][:] == whole
 
@@ -103,8 +103,9 @@ def test_a_killed_run_leaves_nothing_that_is_taken_for_whole(
 import os
 from transformers import AutoTokenizer
 from bistil_ds.text import load_texts, pack, packing
+from bistil_ds.vocabulary import encoding
 texts = load_texts({str(path)!r})
-packing.TEXTS_AT_ONCE, packing.TOKENS_WRITTEN = 10, 10
+encoding.BATCH_TEXTS = packing.TOKENS_WRITTEN = 10
 whole = packing.cut
 def cut(*arguments, **more):
     for n, chunks in enumerate(whole(*arguments, **more)):

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from zeus.device.cpu.rapl import rapl_is_available
 
 from bistil_ds.training import energy
 from bistil_ds.training.energy import Counter, Source, energy_counter, energy_unavailable, rapl_sources
+
+rapl_is_available = pytest.importorskip("zeus.device.cpu.rapl").rapl_is_available
 
 
 @pytest.fixture

@@ -28,6 +28,16 @@ def test_one_line_and_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert cli.run(lambda: check_product(tmp_path, lambda folder: None)) == 0
 
 
+def test_what_a_kill_left_half_written_goes_once_the_product_is_whole(tmp_path: Path) -> None:
+    for name in (".tmpAb12cD", ".tmp-notes", "tmpAb12cD"):
+        (tmp_path / name).touch()
+    with pytest.raises(ProductError):
+        check_product(tmp_path, fails)
+    assert len(list(tmp_path.iterdir())) == 3
+    check_product(tmp_path, lambda folder: None)
+    assert {path.name for path in tmp_path.iterdir()} == {".tmp-notes", "tmpAb12cD"}
+
+
 def test_the_other_ranks_hear_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr("bistil_ds.distributed.startup.from_rank_0", lambda mine: "no student")

@@ -139,6 +139,16 @@ def test_random_entries_need_no_full_stage_and_are_the_seeds(base: Path, tmp_pat
     assert not all(other.sparse[n].indices_K.equal(d.indices_K) for n, d in runs[0].sparse.items() if n in other.sparse)
 
 
+def test_what_a_kill_left_of_a_result_is_not_in_the_result(base: Path, tmp_path: Path) -> None:
+    trainer = lottery(base, tmp_path / "out", selection="random", k=400)
+    left = trainer.stages[0].result / ".tmpAb12cD"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    trainer.train(resume=True)
+    assert left.parent.is_dir()
+    assert not left.exists()
+
+
 def test_each_iteration_adds_its_part_and_goes_on_from_the_last(base: Path, tmp_path: Path) -> None:
     starts: dict[int, dict[str, Tensor]] = {}
     trainer = lottery(base, tmp_path / "out", iterations=3, k=1000)

@@ -90,3 +90,9 @@ def test_the_record_names_the_files() -> None:
     flags = request_of(StudentTuning, task="ner", **FLAGS, unlabelled_file=["tr=c"]).as_flags()
     assert flags["unlabelled_file"] == ["tr=c"]
     assert request_of(StudentTuning, task="ner", **FLAGS).as_flags()["unlabelled_file"] is None
+
+
+def test_one_text_makes_no_pair(tmp_path: Path) -> None:
+    (tmp_path / "tr.txt").write_text("Dün yağdı!\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"--unlabelled_file: .*tr.txt holds one text; a pair needs two"):
+        list(find_task("nli").read_unlabelled(str(tmp_path / "tr.txt"), ReadOptions("--unlabelled_file")))

@@ -18,8 +18,8 @@ import torch
 from bistil_ds.benchmarking.claims.cells import check_same_tests, row_of
 from bistil_ds.benchmarking.claims.on_sample import SAMPLE, link_sample
 from bistil_ds.benchmarking.claims.pipeline import Pipeline
-from bistil_ds.benchmarking.claims.runner import OutOfTimeError, Runner, StepError
-from bistil_ds.benchmarking.claims.settings import SOURCE, Settings, read_settings
+from bistil_ds.benchmarking.claims.runner import BusyError, OutOfTimeError, Runner, StepError
+from bistil_ds.benchmarking.claims.settings import SOURCE, Cell, Settings, read_settings
 from bistil_ds.benchmarking.claims.speeds import command, read_speeds
 from bistil_ds.benchmarking.harness.benchmark import Content, Job, Tell
 from bistil_ds.benchmarking.harness.command import explain
@@ -109,29 +109,47 @@ def begin_record(result: ResultFile, settings: Settings, speeds: Any) -> None:
 def fill(result: ResultFile, settings: Settings, pipeline: Pipeline) -> bool:
     """Make cell after cell, and save the record after each for which a command ran.
 
-    The cells of a step that fails are left out, and the grid goes on.
+    The cells of a step that fails are left out, and the grid goes on. A cell that another process makes comes later.
 
     Returns:
         False if the time for this piece was over before the last cell.
     """
     content, cells, runner = result.content, settings.cells(), pipeline.runner
-    for number, cell in enumerate(cells):
-        before = runner.commands
-        try:
-            made = pipeline.make(cell)
-        except StepError as error:
-            if str(error) not in content["failed"]:
-                content["failed"].append(str(error))
-            continue
-        except OutOfTimeError:
-            say(f"stopped after {number} of {len(cells)} cells, at {cell}; go on with the same command: {words()}")
-            return False
-        content["rows"].append(row_of(cell, settings.systems[cell.system], made, runner))
-        content["left"] = len(cells) - len(content["rows"])
-        check_same_tests(content["rows"])
-        if runner.commands > before:
-            result.save()
+    rows: dict[Cell, Any] = {}
+    waiting = cells
+    while waiting:
+        busy = []
+        for cell in waiting:
+            before = runner.commands
+            try:
+                made = pipeline.make(cell)
+            except StepError as error:
+                if str(error) not in content["failed"]:
+                    content["failed"].append(str(error))
+                continue
+            except BusyError:
+                busy.append(cell)
+                continue
+            except OutOfTimeError:
+                return _stopped(cell, len(rows), len(cells))
+            rows[cell] = row_of(cell, settings.systems[cell.system], made, runner)
+            content["rows"] = [rows[each] for each in cells if each in rows]
+            content["left"] = len(cells) - len(rows)
+            check_same_tests(content["rows"])
+            if runner.commands > before:
+                result.save()
+        if busy == waiting:
+            try:
+                runner.wait_for_others()
+            except OutOfTimeError:
+                return _stopped(busy[0], len(rows), len(cells))
+        waiting = busy
     return True
+
+
+def _stopped(cell: Cell, done: int, total: int) -> bool:
+    say(f"stopped after {done} of {total} cells, at {cell}; go on with the same command: {words()}")
+    return False
 
 
 def words() -> str:

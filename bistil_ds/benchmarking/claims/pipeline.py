@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,8 @@ class Pipeline:
             text = self._text(language).resolve()
             link = folder / f"{language}{text.suffix}"
             if not link.is_symlink():
-                link.symlink_to(text)
+                with suppress(FileExistsError):  # another process has just made it
+                    link.symlink_to(text)
         return folder
 
     def _limit(self) -> Flags:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from bistil_ds.benchmarking.harness.result_file import REPOSITORY
 from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError, Preempted
@@ -19,11 +21,16 @@ from bistil_ds.runs.files import read_json, write_whole
 from bistil_ds.runs.record import RECORD_FILE
 
 SCRIPTS = (REPOSITORY if (REPOSITORY / "launch_scripts").is_dir() else Path()) / "launch_scripts"  # in a clone
+PAUSE = 10.0  # seconds until it is seen what other processes have finished
 RESUMABLE = ("general", "teacher", "task")  # scripts that save a checkpoint on SIGTERM, and go on from it
 
 
 class OutOfTimeError(Exception):
     """Error for a step that was not begun, or was stopped at a checkpoint, because the time for this piece is over."""
+
+
+class BusyError(Exception):
+    """Error for a step that another process is running, which makes the same grid in the same folder."""
 
 
 class StepError(Exception):
@@ -57,30 +64,47 @@ class Runner:
         Raises:
             InputError: the step was begun with other flags.
             OutOfTimeError: the time for this piece is over.
+            BusyError: another process is running it.
             StepError: the command failed, now or earlier in this piece.
         """
         if step in self.failed:
             raise self.failed[step]
-        folder, facts = self.folder / step, self.folder / f"{step}.step.json"
+        folder = self.folder / step
         words = [script]
         for flag, value in {**flags, "output_dir": folder}.items():
             words += [f"--{flag}", *map(str, value if isinstance(value, list) else [value])]
-        advice = f"remove {folder} and {facts}"
-        known = read_json(facts, advice, keys=("words", "seconds")) if facts.is_file() else None
-        begun = (folder / RECORD_FILE).is_file()
-        if known and known["words"] != words:
-            raise InputError(f"{folder}: was begun with other settings (see {facts}); {advice}, or choose another one")
-        if begun and read_json(folder / RECORD_FILE, advice, keys=("finished",))["finished"]:
+        if self._is_finished(step, words):
             return folder
         if self.stop is not None and time.monotonic() >= self.stop:
             raise OutOfTimeError
-        resumes = begun and script in RESUMABLE
-        if known and folder.exists() and not resumes:
+        locks = self.folder / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(locks / step, timeout=0):
+                if not self._is_finished(step, words):  # by another process since
+                    self._make(step, words)
+        except Timeout:
+            raise BusyError(step) from None
+        return folder
+
+    def _is_finished(self, step: str, words: list[str]) -> bool:
+        """Return whether a run with these words has finished; raise InputError if it was begun with others."""
+        folder, facts = self.folder / step, self._facts(step)
+        advice = f"remove {folder} and {facts}"
+        if facts.is_file() and read_json(facts, advice, keys=("words", "seconds"))["words"] != words:
+            raise InputError(f"{folder}: was begun with other settings (see {facts}); {advice}, or choose another one")
+        begun = (folder / RECORD_FILE).is_file()
+        return begun and bool(read_json(folder / RECORD_FILE, advice, keys=("finished",))["finished"])
+
+    def _make(self, step: str, words: list[str]) -> None:
+        """Run the command of a step, or let a command go on that was interrupted."""
+        folder, facts, script = self.folder / step, self._facts(step), words[0]
+        resumes = (folder / RECORD_FILE).is_file() and script in RESUMABLE
+        if facts.is_file() and folder.exists() and not resumes:
             shutil.rmtree(folder)  # what an interrupted command left cannot be used
-        self.folder.mkdir(parents=True, exist_ok=True)
         say(f"=== {step}")
         self.commands += 1
-        seconds = known["seconds"] if known else 0.0
+        seconds = self.seconds(step) if facts.is_file() else 0.0
         write_whole(facts, json.dumps({"words": words, "seconds": seconds}))
         started = time.monotonic()
         code = self._wait([*words, *(["--resume_from_checkpoint", "true"] if resumes else [])])
@@ -91,12 +115,24 @@ class Runner:
             self.failed[step] = StepError(step, code)
             raise self.failed[step]
         remove_large(folder, script)
-        return folder
+
+    def wait_for_others(self) -> None:
+        """Sleep for a while, since other processes are making all that is left.
+
+        Raises:
+            OutOfTimeError: the time for this piece is over.
+        """
+        if self.stop is not None and time.monotonic() >= self.stop:
+            raise OutOfTimeError
+        time.sleep(PAUSE)
 
     def seconds(self, step: str) -> float:
         """Return the seconds that the step's command has run, all pieces together."""
-        facts = self.folder / f"{step}.step.json"
+        facts = self._facts(step)
         return float(read_json(facts, f"remove {facts}", keys=("seconds",))["seconds"])
+
+    def _facts(self, step: str) -> Path:
+        return self.folder / f"{step}.step.json"
 
     def _wait(self, words: list[str]) -> int:
         """Run a script with its flags, and return the exit code.

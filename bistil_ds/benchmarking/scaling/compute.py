@@ -52,8 +52,9 @@ def scaling_rows(
             sent = sent_bytes(mode, parameters, teacher_parameters, count)
             row: dict[str, Any] = {"teacher": teacher, "zero": mode, "gpus": count, "batch": batch, "length": length}
             row |= {"teacher_parameters": teacher_parameters, "student_parameters": parameters}
-            row |= {"states": states.device, "teacher_bytes": teacher_held, "activations": activations}
-            row |= {"device": states.device + teacher_held + activations, "host": states.host, "sent": sent}
+            row |= {"backward": states.backward, "update": states.update, "activations": activations}
+            row |= {"teacher_bytes": teacher_held, "device": states.most(activations) + teacher_held}
+            row |= {"host": states.host, "sent": sent}
             row["flops"] = flops["ours"]
             if speed is not None:
                 row["seconds"] = flops["ours"] / (speed.flops * speed.utilisation) + sent / speed.bandwidth
@@ -112,16 +113,16 @@ def _check(rows: Sequence[Mapping[str, Any]]) -> Grid:
         "computed",
         "error",
     ]
-    grid = Grid("Bytes a parameter added to the student: measured on this machine, and computed", columns)
+    grid = Grid("Bytes for each parameter of the student: measured on this machine, and computed", columns)
     for row in rows:
         if "unavailable" in row:
             grid.rows.append([f"{row['stage']}, {row['ranks']}: unavailable, {row['unavailable']}"])
             continue
-        cells = [f"{row['stage']}, {row['ranks']}, {row['added_parameters'] / 1e6:.1f}"]
+        cells = [f"{row['stage']}, {row['ranks']}, {row.get('parameters', row.get('added_parameters')) / 1e6:.1f}"]
         for key in ("memory", "sent"):
             measured, computed = row[key], row[f"{key}_predicted"]
             error = f"{computed / measured - 1:+.0%}" if measured else ""
             cells += [f"{measured:.2f}", f"{computed:.2f}", error]
         grid.rows.append(cells)
-    grid.note = "the teacher, whole on each rank here, counts; a peak also holds what a step needs for a moment"
+    grid.note = "memory: of tensors, at most, without the teacher; few tokens, so hardly any activations"
     return grid

@@ -1,13 +1,13 @@
 """Define the flags of the scaling benchmark, and plan its run.
 
-Bytes are computed from shapes, with DeepSpeed's own estimators and formulas for collectives. Unless the run is quick,
-small models are then measured on 1 and 2 ranks of this machine, and the error of the computed bytes is shown. Seconds
-need --tflops, --mfu and --bandwidth_gb, and are marked as assumed.
+Bytes are computed from shapes, by what DeepSpeed holds and sends. Unless the run is quick, small models are then
+measured on 1 and 2 ranks of this machine, and the error of the computed bytes is shown. Seconds need --tflops, --mfu
+and --bandwidth_gb, and are marked as assumed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 
@@ -17,13 +17,12 @@ from bistil_ds.benchmarking.harness.own_process import RemoteError
 from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
 from bistil_ds.benchmarking.models.shapes import LARGE, XLMR
 from bistil_ds.benchmarking.scaling.compute import Speed, scaling_rows
-from bistil_ds.benchmarking.scaling.zero_check import SMALL, check
+from bistil_ds.benchmarking.scaling.zero_check import check
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
 
 TEACHERS = (XLMR, *LARGE)
-# ZeRO stage, ranks, width
-CHECKS = [(stage, ranks, width) for ranks, width in ((1, 512), (2, 512), (2, 256)) for stage in (0, 1, 2, 3)]
+CHECKS = {1: (512,), 2: (256, 384, 512)}  # ranks → widths; each at all stages
 
 
 @dataclass
@@ -59,7 +58,7 @@ def plan(flags: Flags) -> Job:
         raise InputError(f"--gpus {wrong[0]}: expected 1 to 8, or whole nodes of 8")
     speed = speed_of(flags)
     startup.choose_accelerator()
-    teachers, checks = (TEACHERS[:1], []) if flags.quick else (flags.teacher, CHECKS)
+    teachers, checks = (TEACHERS[:1], {}) if flags.quick else (flags.teacher, CHECKS)
     whole = len(teachers) + len(checks)
 
     def measure(result: ResultFile, tell: Tell) -> None:
@@ -67,12 +66,12 @@ def plan(flags: Flags) -> Job:
         for number, teacher in enumerate(teachers):
             tell(number / whole, teacher)
             rows += scaling_rows(teacher, flags.gpus, flags.batch, flags.length, speed)
-        for number, (stage, ranks, width) in enumerate(checks, len(teachers)):
-            tell(number / whole, f"measuring ZeRO-{stage} on {ranks} rank{'s' if ranks > 1 else ''}, width {width}")
+        for number, (ranks, widths) in enumerate(checks.items(), len(teachers)):
+            tell(number / whole, f"measuring ZeRO 0 to 3 on {ranks} rank{'s' if ranks > 1 else ''}")
             try:
-                rows.append(check(stage, ranks, replace(SMALL, width=width)))
+                rows += check(ranks, [(stage, width) for width in widths for stage in range(4)])
             except RemoteError as error:
-                rows.append({"stage": stage, "ranks": ranks, "unavailable": str(error)})
+                rows.append({"stage": "0 to 3", "ranks": ranks, "unavailable": str(error)})
             result.save()
 
     return Job(torch.device("cpu"), measure, seeds={"weights and tokens": 0})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bistil_ds.console.untrusted import is_utf8
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.embedding.numbers import number_at, parse_number
 from bistil_ds.tasks.readers.json_documents import json_rows
@@ -81,4 +82,7 @@ def _document(row: dict[str, Any], where: str) -> str:
     parts = [row.get("title") or "", row.get("text")]
     if not all(isinstance(part, str) for part in parts):
         raise InputError(f"{where}: title or text is no string; expected text")
-    return " ".join(part for part in parts if part).strip()
+    text = " ".join(part for part in parts if part).strip()
+    if not is_utf8(text):
+        raise InputError(f"{where}: title or text has an escaped surrogate without its partner; write it as UTF-8")
+    return text

@@ -7,6 +7,7 @@ from typing import Any
 
 from datasets import ClassLabel
 
+from bistil_ds.console.untrusted import is_utf8
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place
 from bistil_ds.tasks.readers.columns import OtherNames, find_columns
@@ -56,8 +57,10 @@ def strings(value: Any, column: str, where: str) -> list[str]:
     """Return `value`, a cell of a column, after checking it.
 
     Raises:
-        InputError: it is not a list of strings.
+        InputError: it is not a list of strings, or one of them holds half of a surrogate pair.
     """
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise InputError(f"{where}: column {column} is {quote(value)}; expected a list of strings")
+    if odd := next((item for item in value if not is_utf8(item)), None):
+        raise InputError(f"{where}: {quote(odd)} in column {column} has an escaped surrogate without its partner")
     return value

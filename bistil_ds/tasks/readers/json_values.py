@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from bistil_ds.console.untrusted import is_utf8
 from bistil_ds.errors import InputError
 from bistil_ds.runs import bounded
 from bistil_ds.tasks.readers.lines import quote
@@ -47,7 +48,7 @@ def text_at(value: dict[str, Any], key: str, where: str) -> str:
         raise InputError(f"{where}: {key} is {quote(text)}; expected a string")
     if not text.strip():
         raise InputError(f"{where}: {key} is empty; expected text")
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+    if not is_utf8(text):
         raise InputError(f"{where}: {key} has an escaped surrogate without its partner; write it as UTF-8")
     return text
 

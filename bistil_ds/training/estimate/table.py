@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from transformers import PretrainedConfig
 
 from bistil_ds.console.grid import Grid
+from bistil_ds.console.user_path import user_path
 from bistil_ds.training.estimate.arithmetic import (
     Checkpoints,
     Layout,
@@ -174,7 +174,7 @@ def _time(rehearsal: Rehearsal, preparation: float) -> list[Row]:
 
 def sized(source: str) -> str:
     """Return a file's name and size; if `source` is no file but, say, a hub id, return it unchanged."""
-    path = Path(source).expanduser()
+    path = user_path(source)
     return f"{path.name}, {size_text(path.stat().st_size)}" if path.is_file() else source
 
 

@@ -1,13 +1,14 @@
-"""Find the flags whose values a resumed run must keep, and check that it resumes at the same ZeRO stage."""
+"""Find the flags whose values a resumed run must keep, and check at which ZeRO stage it may go on."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from bistil_ds.distributed.config import zero_stage
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.training.flags.inherited import MAY_CHANGE, NO_EFFECT, by_name
 
@@ -29,16 +30,22 @@ def fixed_flags(kinds: Sequence[type], may_change: Mapping[str, tuple[str, ...]]
     return {one.name for kind in kinds for one in fields(kind) if one.init} - free
 
 
-def check_same_stage(deepspeed: str | None, folder: Path) -> None:
-    """Raise InputError unless a run is resumed at its recorded ZeRO stage (None in a run without DeepSpeed).
+def check_stage(deepspeed: str | None, folder: Path) -> None:
+    """Raise InputError if a run cannot go on at a ZeRO stage (None without DeepSpeed) because of the one of its start.
 
-    Checkpoints of different stages differ in form. A run of an earlier version, which recorded no stage, passes.
+    ZeRO-1 to ZeRO-3 go on with each other's checkpoints, which a Notice says; ZeRO-0 and runs without DeepSpeed only
+    with their own. A run of an earlier version, which recorded no stage, passes.
     """
     results = RunRecord.open(folder).content["results"]
     stage = zero_stage(deepspeed)
-    if "zero_stage" in results and results["zero_stage"] != stage:
-        now, then = (_named(one) for one in (stage, results["zero_stage"]))
-        raise InputError(f"--deepspeed {deepspeed}: is {now}, but the run in {folder} was started {then}")
+    then = results.get("zero_stage", stage)
+    if stage == then:
+        return
+    if not stage or not then:
+        raise InputError(
+            f"--deepspeed {deepspeed}: is {_named(stage)}, but the run in {folder} was started {_named(then)}"
+        )
+    warnings.warn(f"{folder}: goes on {_named(stage)}; it was started {_named(then)}", Notice, stacklevel=3)
 
 
 def _named(stage: int | None) -> str:

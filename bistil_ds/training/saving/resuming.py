@@ -37,7 +37,7 @@ def fit_best(args: Any, best: Path, *, deepspeed: bool) -> bool:
         seals = seals_of(args)
         with blaming("the best model cannot be loaded"):
             checkpoints.check(best, Path(args.output_dir), seals)
-            return deepspeed and universal.fit_to_ranks(best, args.world_size, seals)
+            return deepspeed and universal.fit(best, args.world_size, args.deepspeed, seals)
 
     return ask_rank_0(fit)
 

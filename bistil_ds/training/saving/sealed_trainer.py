@@ -20,7 +20,7 @@ from bistil_ds.distributed.agreement import failing_together
 from bistil_ds.distributed.config import load_universal
 from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.distributed.startup import wait_for_every_rank
-from bistil_ds.distributed.universal import own_step_counts
+from bistil_ds.distributed.universal import mend_optimizer
 from bistil_ds.models.parameters import save_under_own_names
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -103,6 +103,7 @@ class SealedTrainer(FiniteTrainer):
         if resume_from_checkpoint is not None:
             best = checkpoints.best_of(Path(resume_from_checkpoint))
             self.state.best_model_checkpoint = str(best) if best else None
+            self._prune(Path(resume_from_checkpoint))  # killed before it could prune
         is_over = self.state.global_step >= max_steps  # killed after the last checkpoint: train no further epoch
         return (epochs, 0) if is_over else start
 
@@ -116,7 +117,7 @@ class SealedTrainer(FiniteTrainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint and self.is_deepspeed_enabled:
-            own_step_counts(self.optimizer)
+            mend_optimizer(self.model_wrapped, Path(checkpoint))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if self.deltas is None:
@@ -192,11 +193,15 @@ class SealedTrainer(FiniteTrainer):
         self._barrier()
         with failing_together():
             if self.args.should_save:
-                best = self.state.best_model_checkpoint
-                checkpoints.seal(folder, self.args.world_size, seals_of(self.args), best)
-                if keep:
-                    checkpoints.prune(folder, keep, best)
+                checkpoints.seal(folder, self.args.world_size, seals_of(self.args), self.state.best_model_checkpoint)
+        self._prune(folder)
         self.on_saved()
+
+    def _prune(self, newest: Path) -> None:
+        """Delete the oldest checkpoints, so that no more are left than `args.save_total_limit` allows."""
+        with failing_together():
+            if self.args.should_save and self.args.save_total_limit:
+                checkpoints.prune(newest, self.args.save_total_limit, self.state.best_model_checkpoint)
 
     def on_saved(self) -> None:
         """Note that a checkpoint is written; every rank calls this. Does nothing unless a subclass defines it."""

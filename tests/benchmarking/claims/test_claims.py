@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from stand_ins.claims_grid import latency_record, pretend_commands, write_grid
 
 from benchmarks.claims import main
 from bistil_ds.benchmarking.claims import verdicts as rule
 from bistil_ds.benchmarking.claims.plots import claims_plots
 from bistil_ds.benchmarking.claims.quality import Group, Interval, Quality
+from bistil_ds.benchmarking.claims.runner import OutOfTimeError, Runner
 from bistil_ds.benchmarking.claims.tables import claims_grids
 from bistil_ds.benchmarking.harness.panels import Panels, Spot, spread
 from bistil_ds.benchmarking.harness.plots import as_svg
@@ -45,6 +47,35 @@ def test_a_grid_is_made_in_pieces_which_share_one_record(
     assert len(read_result(record_of(tmp_path))["rows"]) == 24
     assert str(tmp_path) not in record_of(tmp_path).read_text()  # it names no folder of the machine
     assert read(record_of(tmp_path)) is not None  # the report shows it
+
+
+def test_cells_of_other_processes_come_later_and_in_the_order_of_the_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = pretend_commands(monkeypatch)
+    flags = write_grid(tmp_path)
+    locks = tmp_path / "out" / ".locks"
+    locks.mkdir(parents=True)
+    theirs = FileLock(locks / "teacher-ner-0")
+    theirs.acquire()
+    waits: list[float | None] = []
+
+    def wait(runner: Runner) -> None:
+        waits.append(runner.stop)
+        if len(waits) == 2:
+            theirs.release()
+        elif runner.stop is not None:
+            raise OutOfTimeError
+
+    monkeypatch.setattr(Runner, "wait_for_others", wait)
+    assert main([*flags, "--minutes", "5"]) == 0
+    assert "stopped after 19 of 24 cells, at ner-de-teacher-0" in capsys.readouterr().out
+    assert main(flags) == 0
+    rows = read_result(record_of(tmp_path))["rows"]
+    assert [(row["task"], row["seed"]) for row in rows[::6]] == [("ner", 0), ("pos", 0), ("ner", 1), ("pos", 1)]
+    assert len(rows) == 24
+    outputs = [words[words.index("--output_dir") + 1] for words in ran]
+    assert len(outputs) == len(set(outputs))
 
 
 def test_the_record_becomes_verdicts_tables_a_picture_and_a_page(

@@ -14,7 +14,7 @@ from stand_ins.claims_grid import pretend_commands
 from bistil_ds.benchmarking.claims.flags import CONFIG, shortened
 from bistil_ds.benchmarking.claims.on_sample import SAMPLE, link_sample
 from bistil_ds.benchmarking.claims.pipeline import Pipeline, timed_steps
-from bistil_ds.benchmarking.claims.runner import OutOfTimeError, Runner, StepError
+from bistil_ds.benchmarking.claims.runner import BusyError, OutOfTimeError, Runner, StepError
 from bistil_ds.benchmarking.claims.settings import Cell, Settings, read_settings
 from bistil_ds.commands import general
 from bistil_ds.commands import task as task_command
@@ -130,6 +130,24 @@ def test_a_finished_run_keeps_no_checkpoint_and_a_fine_tuning_no_models(
     folder = Runner(tmp_path).run(script, "step", {})
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == left
     assert not list(folder.glob("**/checkpoint-*"))
+
+
+def test_a_step_that_another_process_runs_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = pretend_commands(monkeypatch)
+    made_there, runner = Runner(tmp_path), Runner(tmp_path)
+    pretended = Runner._wait
+
+    def slowly(self: Runner, words: list[str]) -> int:
+        (tmp_path / "step").mkdir()
+        with pytest.raises(BusyError, match="step"):
+            runner.run("trim", "step", {})
+        assert (tmp_path / "step").is_dir()
+        return pretended(self, words)
+
+    monkeypatch.setattr(Runner, "_wait", slowly)
+    made_there.run("trim", "step", {})
+    runner.run("trim", "step", {})
+    assert (len(ran), made_there.commands, runner.commands) == (1, 1, 0)
 
 
 def test_a_step_that_failed_is_not_tried_again_in_the_same_piece(

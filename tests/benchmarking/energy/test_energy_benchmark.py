@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 from tiny import write_teacher
-from zeus.device.cpu.rapl import rapl_is_available
 
 from benchmarks.energy import main
 from bistil_ds.benchmarking.energy import meter as energy_meter
@@ -24,6 +23,8 @@ from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
 from bistil_ds.benchmarking.models.subject import InputCase
 from bistil_ds.errors import InputError
 from bistil_ds.training.energy import Counter, Source
+
+rapl_is_available = pytest.importorskip("zeus.device.cpu.rapl").rapl_is_available
 
 CASE, CPU = InputCase(batch=2, length=10, threads=1), torch.device("cpu")
 NAMES = ["mBERT", "mBERT k2 30k"]

@@ -37,6 +37,7 @@ def tiny_encoder() -> BertModel:
 @pytest.fixture(scope="module")
 def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the ONNX file of `tiny_encoder`, which every engine's file is made from."""
+    pytest.importorskip("onnxscript")
     file = tmp_path_factory.mktemp("onnx") / "model.onnx"
     write_onnx(tiny_encoder(), file, random_inputs(61, 2, 8, CPU))
     return file
@@ -110,6 +111,7 @@ def test_the_size_in_pytorch_is_that_of_the_weights(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_told_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
     assert unavailable("openvino-int8", "float32", CPU) is None
     monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "nncf" else True)
     reason = unavailable("openvino-int8", "float32", CPU)

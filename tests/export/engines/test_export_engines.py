@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from engine_cases import LENGTH, answered, write_pos, write_task_model
-from onnx import numpy_helper
 from tiny import text_lines
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
@@ -34,6 +32,7 @@ from bistil_ds.models.engines.openvino_ir import to_openvino
 from bistil_ds.models.engines.running import EngineModel
 from bistil_ds.models.weight_files import SINGLE_FILE
 
+onnx = pytest.importorskip("onnx")
 ONNX, ONNX_INT8 = "model.onnx", "model_int8.onnx"
 OPENVINO, OPENVINO_INT8 = "openvino_model.xml", "openvino_model_int8.xml"
 EVERY = (ONNX, ONNX_INT8, OPENVINO, OPENVINO_INT8)
@@ -166,7 +165,7 @@ def test_an_openvino_model_that_differs_goes_and_so_does_its_int8(
     def spoil(file: Path, out: Path) -> None:
         model = onnx.load(file)
         bias = next(each for each in model.graph.initializer if each.name == "classifier.bias")
-        bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
+        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
         onnx.save(model, tmp_path / "other.onnx")
         to_openvino(tmp_path / "other.onnx", out)
 

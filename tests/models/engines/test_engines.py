@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from bistil_ds.errors import InputError
@@ -27,6 +25,8 @@ from bistil_ds.models.engines.onnx_int8 import quantise_onnx
 from bistil_ds.models.engines.openvino_ir import quantise_openvino, to_openvino
 from bistil_ds.models.engines.running import EngineModel, feeds
 
+onnx = pytest.importorskip("onnx")
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 ROWS, WIDTH, CLASSES = 1000, 32, 5
 INT8 = ("dynamic.onnx", "static.onnx", "int8.xml")
 FILES = ("model.onnx", "openvino.xml", *INT8)

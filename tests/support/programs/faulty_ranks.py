@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ from bistil_ds.distributed.run_on_ranks import run_on_ranks
 from bistil_ds.errors import OtherRankError
 
 LONG = 60.0  # seconds that no run here may take
-SOON = 2.0  # seconds after which all ranks watch each other
+SOON = 2.0  # seconds after which all ranks are paused
 
 
 def raises() -> None:
@@ -48,6 +49,12 @@ def sleeps() -> None:
 DEEDS: dict[str, Callable[[], None]] = {"raises": raises, "stops": stops, "dies": dies, "sleeps": sleeps}
 
 
+def stop_when_watched() -> None:
+    while not any(thread.name == "watch" for thread in threading.enumerate()):
+        time.sleep(0.01)
+    stops()
+
+
 def run(fault: str, limit: float) -> None:
     """Be one rank of a run in which, by the fault "1 stops" for example, rank 1 stops in training."""
     who, _, deed = fault.partition(" ")
@@ -64,8 +71,12 @@ def run(fault: str, limit: float) -> None:
             ask_rank_0(lambda: time.sleep(limit + 1))
         dist.all_reduce(torch.ones(1))
 
-    if deed == "stops early" and str(startup.rank()) == who:
-        threading.Timer(SOON, stops).start()
+    if str(startup.rank()) == who and deed == "stops early":
+        threading.Thread(target=stop_when_watched, daemon=True).start()
+    if deed == "never starts":
+        startup.REACHED = timedelta(seconds=limit)
+        if str(startup.rank()) == who:
+            os._exit(1)
     try:
         for _ in range(2 if deed == "run twice" else 1):
             run_on_ranks(prepare, train, use_deepspeed=False, rank_timeout=limit)

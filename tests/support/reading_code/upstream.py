@@ -52,8 +52,10 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
         "on_prediction_step": "self, args, state, control, eval_dataloader=None, **kwargs",
         "on_train_begin": CALLBACK,
     },
+    "transformers TensorBoardCallback": {"on_train_begin": CALLBACK},
     "transformers Trainer": {
         "_clip_grad_norm": "self, model",
+        "_evaluate": "self, trial, ignore_keys_for_eval, skip_scheduler=False",
         "_get_grad_norm": "self, model, grad_norm=None",
         "_get_train_sampler": "self, train_dataset=None",
         "_init_training_state": (
@@ -63,6 +65,9 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
         "_load_best_model": "self",
         "_load_from_checkpoint": "self, resume_from_checkpoint, model=None",
         "_load_optimizer_and_scheduler": "self, checkpoint",
+        "_maybe_log_save_evaluate": (
+            "self, tr_loss, grad_norm, model, trial, epoch, ignore_keys_for_eval, start_time, learning_rate=None"
+        ),
         "_prepare_for_training": "self, max_steps, train_dataloader, resume_from_checkpoint",
         "_save": "self, output_dir=None, state_dict=None",
         "_save_checkpoint": "self, model, trial",
@@ -93,15 +98,25 @@ OWN_METHODS: dict[str, set[str]] = {
     "torch Dataset": {"__getitems__"},  # torch calls it, too: see PRIVATE
     "torch Optimizer": {"_launch", "_update"},
     "torch Sampler": {"_shuffle", "language_of", "rows_of"},
-    "torch TorchDispatchMode": {"total"},
+    "torch TorchDispatchMode": {"_drop", "add", "total"},
     "transformers MLflowCallback": {"_choose_store"},
     "transformers Trainer": {
         *("_after", "_barrier", "_check_gradients", "_collate", "_copy_kept_files", "_count", "_loader"),
-        *("_make_static_step", "_masked", "_micro_steps", "_progress", "_reading", "_row_terms", "_switch_to"),
-        *("_where", "after_loss", "batch_loss", "batches", "before_loss", "check_state", "check_validation"),
-        *("drain_skips", "during_training", "kernel_choice", "log_name", "log_validation", "on_saved", "record"),
+        *("_make_static_step", "_masked", "_mean_loss", "_micro_steps", "_progress", "_prune", "_reading"),
+        *("_row_terms", "_switch_to", "_where", "after_loss", "batch_loss", "batches", "before_loss", "check_state"),
+        *(
+            "check_validation",
+            "drain_skips",
+            "during_training",
+            "kernel_choice",
+            "log_name",
+            "log_validation",
+            "on_saved",
+            "record",
+        ),
         *("restart_speed", "terms", "write_model"),
     },
+    "transformers TensorBoardCallback": {"_earlier_log"},
     "transformers TrainerCallback": {"_stop"},
     "transformers WandbCallback": {"_begin"},
 }
@@ -186,6 +201,7 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "_actions": SetIn("argparse"),
     "_allgather_base_": At("torch:ops.c10d._allgather_base_"),
     "_attn_implementation": At("transformers:PreTrainedConfig._attn_implementation"),
+    "_SummaryWriter": SetIn("transformers.integrations.integration_utils"),
     "_autograd": At("torch:_C._autograd"),
     "_can_set_attn_implementation": At("transformers:PreTrainedModel._can_set_attn_implementation"),
     "_cdata": At("torch:UntypedStorage._cdata"),
@@ -211,7 +227,6 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "_sleep": At("torch.cuda:_sleep"),
     "_validate_args": At("transformers:Trainer._validate_args"),
     "_weight_conversions": SetIn("transformers.core_model_loading"),
-    "deepspeed.checkpoint.ds_to_universal": At("deepspeed.checkpoint.ds_to_universal:main"),
     "ds_id": PARTITIONS,
     "ds_numel": PARTITIONS,
     "ds_persist": PARTITIONS,

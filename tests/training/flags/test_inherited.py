@@ -17,6 +17,7 @@ from bistil_ds.training.flags.inherited import DECIDES, MAY_CHANGE, NO_EFFECT, b
 from bistil_ds.tuning import checks as tuning
 from bistil_ds.tuning.arguments import TaskTrainingArguments
 
+NEWER = {"activation_checkpointing", "activation_checkpointing_kwargs"}  # fields that transformers 5.17 lacks
 KINDS = {DistillationArguments: phase_1.NO_EFFECT, TaskTrainingArguments: tuning.NO_EFFECT}
 
 
@@ -27,7 +28,7 @@ def test_every_field_stands_in_one_table(name: str) -> None:
 
 def test_no_table_has_a_field_that_is_gone_or_a_field_twice() -> None:
     listed = Counter(name for table in (NO_EFFECT, DECIDES, MAY_CHANGE) for names in table.values() for name in names)
-    assert set(listed) <= {one.name for one in fields(TrainingArguments)}
+    assert set(listed) - NEWER <= {one.name for one in fields(TrainingArguments)}
     assert max(listed.values()) == 1
 
 

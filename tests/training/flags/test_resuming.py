@@ -17,7 +17,7 @@ from bistil_ds.distillation import preparation
 from bistil_ds.distillation.from_flags import FLAGS, request_of
 from bistil_ds.distillation.preparation import PreparedRun, prepare
 from bistil_ds.distillation.request import DistillationRequest
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.record import check_same_run
 from bistil_ds.runs.seals import Seals
@@ -102,7 +102,7 @@ def test_the_same_flags_resume_also_on_another_number_of_ranks(material: Path, b
         ({"optim": "sgd"}, "--optim sgd: .* started with adamw"),
         ({"num_train_epochs": 2.0}, "--num_train_epochs 2.0: .* started with 1.0"),
         ({"num_train_epochs": None, "max_steps": 9}, "--max_steps 9: .* started with"),
-        ({"deepspeed": "zero2"}, "--deepspeed .*zero2.json: is at ZeRO stage 2, but .* was started at ZeRO stage 1"),
+        ({"deepspeed": "zero0"}, "--deepspeed .*zero0.json: is at ZeRO stage 0, but .* was started at ZeRO stage 1"),
         ({"deepspeed": None}, "is without DeepSpeed, but the run in .* was started at ZeRO stage 1"),
         ({"teacher_dtype": "float16"}, "--teacher_dtype float16: .* started with auto"),
         ({"vocab_size": 50}, "--vocab_size 50"),
@@ -113,6 +113,11 @@ def test_what_the_checkpoint_decides_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         resumed(material, begun, **flags)
+
+
+def test_another_zero_stage_that_divides_goes_on_and_is_told(material: Path, begun: PreparedRun) -> None:
+    with pytest.warns(Notice, match=r"goes on at ZeRO stage 3; it was started at ZeRO stage 1"):
+        resumed(material, begun, deepspeed="zero3")
 
 
 @pytest.mark.parametrize("steps", ["7", 0, None])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 from transformers.training_args import OptimizerNames
 
 from bistil_ds.commands import general
+from bistil_ds.distillation import checks
 from bistil_ds.distillation.arguments import DistillationArguments
 from bistil_ds.distillation.from_flags import FLAGS, request_of
 from bistil_ds.errors import InputError
@@ -73,6 +73,8 @@ def test_the_command_and_python_refuse_it_before_anything_is_built(capsys: pytes
 
 
 def test_the_command_refuses_flags_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        checks, "check_graphs", lambda flags, on_gpu, ranks: check_graphs(flags, on_gpu=True, ranks=ranks)
+    )
     with pytest.raises(InputError, match="--mlm_weight 1: does not go with --cuda_graphs"):
         request_of(teacher_model="none", text={"aa": "aa.txt"}, cuda_graphs=True, mlm_weight="1")

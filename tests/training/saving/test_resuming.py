@@ -54,6 +54,15 @@ def test_a_run_that_was_moved_and_has_no_step_left_ends_with_its_best_model(
     assert all(parameter.equal(weights[name]) for name, parameter in again.model.named_parameters())
 
 
+def test_a_run_that_was_killed_before_it_removed_old_checkpoints_removes_them_when_it_goes_on(
+    base: Path, run: tuple[Path, material.TagTrainer], tmp_path: Path
+) -> None:
+    out = shutil.copytree(run[0], tmp_path / "out")
+    shutil.copytree(out / "checkpoint-2", out / "checkpoint-1")
+    trainer(base, out, save_total_limit=2).train(resume_from_checkpoint="true")
+    assert [path.name for path in checkpoints.all_checkpoints(out)] == ["checkpoint-2", "checkpoint-4"]
+
+
 def test_with_the_best_damaged_nothing_starts_over_the_checkpoints_that_need_it(
     base: Path, run: tuple[Path, material.TagTrainer], tmp_path: Path
 ) -> None:
