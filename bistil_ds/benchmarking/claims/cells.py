@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bistil_ds.benchmarking.claims.earlier import fingerprint
 from bistil_ds.benchmarking.claims.pipeline import Made
 from bistil_ds.benchmarking.claims.runner import Runner
-from bistil_ds.benchmarking.claims.settings import Cell, System
+from bistil_ds.benchmarking.claims.settings import Cell, Settings
 from bistil_ds.errors import InputError
 from bistil_ds.runs.files import read_json
 from bistil_ds.runs.record import RECORD_FILE
@@ -16,7 +17,7 @@ EVALUATION = "evaluation.json"
 Row = Mapping[str, Any]
 
 
-def row_of(cell: Cell, system: System, made: Made, runner: Runner) -> dict[str, Any]:
+def row_of(cell: Cell, settings: Settings, made: Made, runner: Runner) -> dict[str, Any]:
     """Return the row of a cell that has been evaluated.
 
     Raises:
@@ -27,7 +28,9 @@ def row_of(cell: Cell, system: System, made: Made, runner: Runner) -> dict[str, 
     (model,) = found["models"].values()
     return {
         **cell._asdict(),
-        "label": system.label,
+        "label": settings.systems[cell.system].label,
+        "settings": fingerprint(settings, cell),
+        "teacher": made.teacher,
         "metric": found["metric"],
         "parameters": model["parameters"],
         "scores": {language: _score(each, found["metric"]) for language, each in model["languages"].items()},
@@ -64,14 +67,14 @@ def costs(steps: Iterable[str], runner: Runner) -> dict[str, float]:
 
 
 def check_same_tests(rows: Sequence[Row]) -> None:
-    """Raise InputError unless all rows of a task and target were scored on the same examples, with the same resamples.
+    """Raise InputError unless all rows of a task and target have one teacher, the same examples and the same resamples.
 
     Only then are their resamples pairs.
     """
     first: dict[tuple[str, str], Row] = {}
     for row in rows:
         other = first.setdefault((row["task"], row["target"]), row)
-        for name in ("test_sets", "resampling"):
+        for name in ("teacher", "test_sets", "resampling"):
             if row[name] != other[name]:
                 cells = " and ".join(str(Cell(*(each[part] for part in Cell._fields))) for each in (other, row))
-                raise InputError(f"{cells}: were evaluated with different {name}; remove the evaluations and go on")
+                raise InputError(f"{cells}: differ in {name}, and cannot be compared; make one of them anew")

@@ -9,6 +9,7 @@ It makes the cells of the grid one after another, and stops after 50 minutes; th
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 from bistil_ds.benchmarking.claims.cells import check_same_tests, row_of
+from bistil_ds.benchmarking.claims.earlier import earlier_rows
 from bistil_ds.benchmarking.claims.on_sample import SAMPLE, link_sample
 from bistil_ds.benchmarking.claims.pipeline import Pipeline
 from bistil_ds.benchmarking.claims.runner import BusyError, OutOfTimeError, Runner, StepError
@@ -47,6 +49,10 @@ class Flags:
     latency: str | None = field(
         default=None, metadata=explain("Record of latency.py with the systems' times, taken on idle cores.")
     )
+    records: list[str] = field(
+        default_factory=list,
+        metadata=explain("Records of the grid from other folders or machines; their cells are not made again."),
+    )
     minutes: float | None = field(
         default=None, metadata=explain("Stop at a border after so many minutes; the same command goes on.")
     )
@@ -58,7 +64,7 @@ def plan(flags: Flags) -> Job:
     """Check the flags and the settings, and plan the run.
 
     Raises:
-        InputError: the settings or the latency record cannot be used, a file of the settings is missing, or --teacher
+        InputError: the settings or a record cannot be used, a file of the settings is missing, or --teacher
             or --data_dir is given alone.
     """
     if bool(flags.teacher) != bool(flags.data_dir):
@@ -71,6 +77,7 @@ def plan(flags: Flags) -> Job:
     if flags.quick:
         settings = shortened(settings)
     speeds = read_speeds(Path(flags.latency), settings) if flags.latency else None
+    earlier = earlier_rows(map(Path, flags.records), settings)
 
     def measure(result: ResultFile, tell: Tell) -> None:
         folder = Path(flags.output_dir) / ("quick" if flags.quick else "")
@@ -78,7 +85,7 @@ def plan(flags: Flags) -> Job:
         runner = Runner(folder, flags.minutes)
         data = Path(flags.data_dir) if flags.data_dir else link_sample(folder / "data")
         pipeline = Pipeline(settings, flags.teacher or str(sample_mmt()), data, runner)
-        if fill(result, settings, pipeline) and speeds is None:
+        if fill(result, settings, pipeline, earlier) and speeds is None:
             say(f"speeds are missing: on an idle machine run {command(settings, folder)}")
             say("and give its record by --latency")
 
@@ -99,6 +106,7 @@ def begin_record(result: ResultFile, settings: Settings, speeds: Any) -> None:
         for name, value in content["arguments"].items()
         if name not in ("data_dir", "minutes")
     }
+    content["arguments"]["records"] = [Path(record).name for record in content["arguments"]["records"]]
     content["roles"] = vars(settings.roles)
     content["systems"] = list(settings.systems)
     content["chance"] = {name: task.chance for name, task in settings.tasks.items()}
@@ -106,8 +114,8 @@ def begin_record(result: ResultFile, settings: Settings, speeds: Any) -> None:
     content["left"], content["failed"] = len(settings.cells()), []
 
 
-def fill(result: ResultFile, settings: Settings, pipeline: Pipeline) -> bool:
-    """Make cell after cell, and save the record after each for which a command ran.
+def fill(result: ResultFile, settings: Settings, pipeline: Pipeline, earlier: Mapping[Cell, Any]) -> bool:
+    """Make cell after cell but those of `earlier` records, and save the record after each for which a command ran.
 
     The cells of a step that fails are left out, and the grid goes on. A cell that another process makes comes later.
 
@@ -115,8 +123,9 @@ def fill(result: ResultFile, settings: Settings, pipeline: Pipeline) -> bool:
         False if the time for this piece was over before the last cell.
     """
     content, cells, runner = result.content, settings.cells(), pipeline.runner
-    rows: dict[Cell, Any] = {}
-    waiting = cells
+    rows: dict[Cell, Any] = dict(earlier)
+    waiting = [cell for cell in cells if cell not in rows]
+    _show(content, cells, rows)
     while waiting:
         busy = []
         for cell in waiting:
@@ -132,10 +141,8 @@ def fill(result: ResultFile, settings: Settings, pipeline: Pipeline) -> bool:
                 continue
             except OutOfTimeError:
                 return _stopped(cell, len(rows), len(cells))
-            rows[cell] = row_of(cell, settings.systems[cell.system], made, runner)
-            content["rows"] = [rows[each] for each in cells if each in rows]
-            content["left"] = len(cells) - len(rows)
-            check_same_tests(content["rows"])
+            rows[cell] = row_of(cell, settings, made, runner)
+            _show(content, cells, rows)
             if runner.commands > before:
                 result.save()
         if busy == waiting:
@@ -145,6 +152,13 @@ def fill(result: ResultFile, settings: Settings, pipeline: Pipeline) -> bool:
                 return _stopped(busy[0], len(rows), len(cells))
         waiting = busy
     return True
+
+
+def _show(content: dict[str, Any], cells: Sequence[Cell], rows: Mapping[Cell, Any]) -> None:
+    """Put the rows into the record, in the order of the grid."""
+    content["rows"] = [rows[each] for each in cells if each in rows]
+    content["left"] = len(cells) - len(rows)
+    check_same_tests(content["rows"])
 
 
 def _stopped(cell: Cell, done: int, total: int) -> bool:

@@ -12,6 +12,7 @@ from bistil_ds.benchmarking.claims.runner import Runner
 from bistil_ds.benchmarking.claims.settings import SOURCE, Cell, Flags, Settings, System
 from bistil_ds.models.inputs import load_config
 from bistil_ds.models.loading import is_masked_lm
+from bistil_ds.models.weight_files import hash_weights
 
 BASE, HEAD = "teacher", "teacher-head"  # steps: the trimmed teacher, and the same with a masked-LM head
 
@@ -22,10 +23,12 @@ class Made:
 
     Attributes:
         evaluation: the folder with its `evaluation.json`.
+        teacher: the hash of the teacher's weights, trimmed to the settings' languages.
         general, task: the names of the steps that made the model before it knew the task, and that taught it the task.
     """
 
     evaluation: Path
+    teacher: str
     general: tuple[str, ...]
     task: tuple[str, ...]
 
@@ -34,6 +37,11 @@ def student_name(cell: Cell, system: System) -> str:
     """Return the step of phase 1, or of pretraining from scratch, that makes the cell's model."""
     parts = [SOURCE, cell.target] if system.languages == "pair" else []
     return "-".join([*parts, cell.system, str(cell.seed)])
+
+
+def tuned_name(cell: Cell, languages: str) -> str:
+    """Return the step that teaches the cell's model its task; a model of all languages is the same for each target."""
+    return str(cell._replace(target="all") if languages == "all" else cell)
 
 
 def teacher_name(task: str, seed: int) -> str:
@@ -68,6 +76,7 @@ class Pipeline:
 
     def __init__(self, settings: Settings, teacher: str, data: Path, runner: Runner) -> None:
         self.settings, self.teacher, self.data, self.runner = settings, teacher, data, runner
+        self._hashes: dict[Path, str] = {}
 
     def make(self, cell: Cell) -> Made:
         """Run the cell's steps that have not finished, and return its evaluation.
@@ -92,14 +101,22 @@ class Pipeline:
             teacher = self.tuned_teacher(cell.task, cell.seed)
             flags = {"student": base, "teacher_model": self.base(), "teacher_sft": teacher}
             flags |= {**self._task(cell, "student"), **system.phase_2}
-            tuned = self.runner.run("task", str(cell), flags)
+            languages = (self.settings.systems[system.of] if system.of else system).languages
+            tuned = self.runner.run("task", tuned_name(cell, languages), flags)
             model, task = [base, tuned], (tuned.name,)
-        return Made(self._evaluate(cell, "+".join(map(str, model))), general, task)
+        return Made(self._evaluate(cell, "+".join(map(str, model))), self.base_hash(), general, task)
 
     def base(self) -> Path:
         """Return the teacher, trimmed to the tokens of the settings' languages."""
         texts = self._texts(self.settings.languages)
         return self.runner.run("trim", BASE, {"model": self.teacher, "text": texts, **self._limit()})
+
+    def base_hash(self) -> str:
+        """Return the hash of the trimmed teacher's weights."""
+        base = self.base()
+        if base not in self._hashes:
+            self._hashes[base] = hash_weights(base)
+        return self._hashes[base]
 
     def with_head(self) -> Path:
         """Return the teacher with a masked-LM head, trained on the texts of all languages while the encoder is frozen.

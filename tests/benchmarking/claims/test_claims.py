@@ -78,6 +78,53 @@ def test_cells_of_other_processes_come_later_and_in_the_order_of_the_grid(
     assert len(outputs) == len(set(outputs))
 
 
+def test_cells_of_an_earlier_record_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = pretend_commands(monkeypatch)
+    flags = write_grid(tmp_path)
+    assert main(flags) == 0
+    whole = read_result(record_of(tmp_path))
+    half = tmp_path / "half.json"
+    half.write_text(json.dumps({**whole, "rows": whole["rows"][:12]}))  # the first seed
+    ran.clear()
+    there = ["--output_dir", str(tmp_path / "elsewhere" / "out")]
+    assert main([*flags[:-2], *there, "--records", str(half)]) == 0
+    found = read_result(record_of(tmp_path / "elsewhere"))
+    assert found["arguments"]["records"] == ["half.json"]
+    assert [row["scores"] for row in found["rows"]] == [row["scores"] for row in whole["rows"]]
+    outputs = [Path(words[words.index("--output_dir") + 1]).name for words in ran]
+    assert outputs
+    assert all(name in ("teacher", "teacher-head") or "-1" in name for name in outputs)  # those of the second seed
+
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(grid.read_text().replace("sparse_max_steps: 8", "sparse_max_steps: 80"))
+    assert main([*flags[:-2], *there, "--records", str(half)]) == 2
+    assert "half.json: ner-de-teacher-0 was made with other settings" in capsys.readouterr().err
+
+
+def test_rows_of_another_teacher_are_not_mixed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend_commands(monkeypatch)
+    flags = write_grid(tmp_path)
+    assert main(flags) == 0
+    whole = read_result(record_of(tmp_path))
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({**whole, "rows": [{**whole["rows"][0], "teacher": "another"}]}))
+    assert main([*flags, "--records", str(other)]) == 2
+    assert "differ in teacher" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [{"benchmark": "latency", "rows": []}, {"benchmark": "claims", "rows": []}])
+def test_a_record_without_a_grid_cannot_be_taken_over(
+    content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "record.json").write_text(json.dumps(content))
+    assert main([*write_grid(tmp_path / "grid"), "--records", str(tmp_path / "record.json")]) == 2
+    assert "record.json: is no record of claims.py" in capsys.readouterr().err
+
+
 def test_the_record_becomes_verdicts_tables_a_picture_and_a_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,7 +236,7 @@ def test_evaluations_on_other_examples_are_no_pairs(
     content["test_sets"]["de"]["sha256"] = "1"
     path.write_text(json.dumps(content))
     assert main(flags) == 2
-    assert "ner-de-teacher-0 and ner-de-k2-1: were evaluated with different test_sets" in capsys.readouterr().err
+    assert "ner-de-teacher-0 and ner-de-k2-1: differ in test_sets" in capsys.readouterr().err
 
 
 def rows(**systems: dict[str, list[list[float]]]) -> list[dict[str, Any]]:

@@ -87,6 +87,10 @@ def test_systems_are_made_as_the_settings_say(tmp_path: Path, monkeypatch: pytes
     assert "--dense true" in words_of("ner-de-scratch-1")
     assert made["trimmed"].task == made["teacher"].task == ("teacher-ner-1",)
     assert "--label_map DATE=O" in words_of("ner-de-k2-1-evaluation")
+    assert made["rival"].task == ("ner-all-rival-1",)
+    before = len(ran)
+    steps.make(Cell("ner", "tr", "rival", 1))
+    assert [words[0] for words in ran[before:]] == ["evaluate"]  # one model serves all targets
     assert timed_steps(settings) == {
         "teacher": "teacher",
         "trimmed": "en-de-teacher-ner-0",

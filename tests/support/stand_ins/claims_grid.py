@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from bistil_ds.benchmarking.claims.runner import Runner
 
@@ -57,6 +59,7 @@ def pretend_commands(monkeypatch: pytest.MonkeyPatch, fails: str = "") -> list[l
         folder = Path(words[words.index("--output_dir") + 1])
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
+        save_file({"weight": torch.zeros(1)}, folder / "model.safetensors")
         stages = {"stages": [{"tokens": 1e6, "flops": 1e15}, {"tokens": 2e6, "flops": 1e15}]}
         results = stages if script in ("teacher", "task") else {"tokens": 5e6, "flops": 4e15}
         (folder / "run.json").write_text(json.dumps({"finished": "now", "results": results}))
