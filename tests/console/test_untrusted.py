@@ -82,9 +82,12 @@ def test_of_a_very_long_text_the_start_is_shown() -> None:
 
 @pytest.mark.parametrize("text", [" " * LONGEST, "a" + " \n" * (LONGEST // 2), ("a" + " " * 99) * (LONGEST // 100)])
 def test_a_row_of_spaces_takes_no_time(text: str) -> None:
-    began = time.process_time()
-    one_line(text)
-    assert time.process_time() - began < 0.1  # searching from each space to the end of the row took 0.7 s
+    seconds = []
+    for _ in range(3):  # a collection of garbage may fall into one
+        began = time.process_time()
+        one_line(text)
+        seconds.append(time.process_time() - began)
+    assert min(seconds) < 0.1  # searching from each space to the end of the row took 0.7 s
 
 
 @pytest.mark.parametrize("text", ["ner-en", "en_acc", "a_b_c (2)", "-5.0", "1.5 [1.2, 1.8]", "a: b, c/d", "C#", "95 %"])

@@ -137,7 +137,8 @@ class Runner:
     def _wait(self, words: list[str]) -> int:
         """Run a script with its flags, and return the exit code.
 
-        If it outlasts this piece and can be resumed, it is asked to save a checkpoint and stop.
+        If it outlasts this piece and can be resumed, it is asked to save a checkpoint and stop. A command that was
+        still starting, and so could not hear this, counts as stopped too.
         """
         script, *flags = words
         with subprocess.Popen([sys.executable, str(SCRIPTS / f"{script}.py"), *flags]) as process:
@@ -147,6 +148,8 @@ class Runner:
                         return process.wait(max(0.0, self.stop - time.monotonic()))
                     except subprocess.TimeoutExpired:
                         process.send_signal(signal.SIGTERM)
+                        code = process.wait()
+                        return Preempted.CODE if code == -signal.SIGTERM else code
                 return process.wait()
             except KeyboardInterrupt:
                 process.wait()  # the terminal has sent the signal to the command too
