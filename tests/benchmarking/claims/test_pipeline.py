@@ -177,7 +177,7 @@ def test_a_command_that_outlasts_the_piece_is_asked_to_save_and_stop(
     with pytest.raises(OutOfTimeError):
         runner.run("task", "step", {})
     assert 1 < time.monotonic() - started < 30
-    assert runner.seconds("step") >= 1
+    assert runner.seconds("step") > 0.5  # the second began a little before the command did
     with pytest.raises(OutOfTimeError):  # and nothing is begun afterwards
         runner.run("task", "other", {})
     assert not (tmp_path / "other.step.json").exists()
