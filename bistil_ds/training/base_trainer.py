@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedModel
 from transformers.trainer_callback import ProgressCallback, TrainerControl
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from bistil_ds.errors import NonFiniteError, Preempted
 from bistil_ds.runs.folder import is_begun, run_of
@@ -18,6 +20,7 @@ from bistil_ds.training.log.logged_trainer import LoggedTrainer
 from bistil_ds.training.log.tensor_board import TensorBoardText
 from bistil_ds.training.preemption import Preemption, close_displays
 from bistil_ds.training.progress import OwnIntervals, ShortProgress
+from bistil_ds.training.sampling import LengthGroups
 from bistil_ds.training.trackers import keep_in_run_folder
 
 
@@ -52,6 +55,14 @@ class BaseTrainer(LoggedTrainer):
             self._kernel_choice = choose_kernels(self.args)
             TensorBoardText(self, "kernels", self._kernel_choice.as_text())
         return self._kernel_choice
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        sampler = super()._get_train_sampler(train_dataset)
+        if not isinstance(sampler, LengthGroupedSampler):
+            return sampler
+        args = self.args
+        examples = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        return LengthGroups(examples, sampler.lengths, args.seed if args.data_seed is None else args.data_seed)
 
     def record(self, **results: Any) -> None:
         """Add results, as JSON values, to the run's record; a trainer made in Python has none."""

@@ -35,6 +35,7 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
     "torch Sampler": {"__iter__": "self"},
     "torch TorchDispatchMode": {"__torch_dispatch__": "self, func, types, args=…, kwargs=None"},
     "transformers HfArgumentParser": {"error": "self, message"},
+    "transformers LengthGroupedSampler": {"__iter__": "self"},
     "transformers MLflowCallback": {
         "on_log": "self, args, state, control, logs, model=None, **kwargs",
         "on_train_end": CALLBACK,
@@ -99,6 +100,7 @@ OWN_METHODS: dict[str, set[str]] = {
     "torch Optimizer": {"_launch", "_update"},
     "torch Sampler": {"_shuffle", "language_of", "rows_of"},
     "torch TorchDispatchMode": {"_drop", "add", "total"},
+    "transformers LengthGroupedSampler": {"set_epoch"},  # the Trainer's loader calls it
     "transformers MLflowCallback": {"_choose_store"},
     "transformers Trainer": {
         *("_after", "_barrier", "_check_gradients", "_collate", "_copy_kept_files", "_count", "_loader"),

@@ -1,0 +1,67 @@
+"""Test batches of similar lengths: they depend on seed and epoch alone, so a resumed run goes on with the same ones."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sparse_material as material
+import torch
+from sparse_material import base, quiet
+from transformers import set_seed
+
+from bistil_ds.training.sampling import LengthGroups
+
+__all__ = ["base", "quiet"]
+
+
+def trainer(base: Path, folder: Path, **changes: Any) -> material.TagTrainer:
+    """Return a trainer of eleven steps; four are an epoch."""
+    args = material.arguments(folder, max_steps=11, save_steps=2, dataloader_drop_last=True, **changes)
+    set_seed(3)
+    return material.factory(rows=18)(material.load(base), args, None)
+
+
+@pytest.mark.parametrize("strategy", ["random", "sequential", "group_by_length", "batch_rebalance"])
+def test_a_run_goes_on_with_the_batches_that_it_would_have_had(base: Path, tmp_path: Path, strategy: str) -> None:
+    whole = trainer(base, tmp_path / "whole", train_sampling_strategy=strategy)
+    whole.train()
+    shutil.copytree(
+        tmp_path / "whole", tmp_path / "cut", ignore=shutil.ignore_patterns("checkpoint-8", "checkpoint-1*")
+    )
+    again = trainer(base, tmp_path / "cut", train_sampling_strategy=strategy)
+    torch.rand(5)  # chance that the first run did not use
+    again.train(resume_from_checkpoint="true")
+    weights = dict(whole.model.named_parameters())
+    assert all(parameter.equal(weights[name]) for name, parameter in again.model.named_parameters())
+
+
+def test_an_epoch_has_each_example_once_in_an_order_of_its_own() -> None:
+    lengths = [1 + 7 * example % 50 for example in range(300)]
+    sampler = LengthGroups(4, lengths, seed=5)
+    first = list(sampler)
+    assert sorted(first) == list(range(300))
+    torch.rand(5)
+    assert list(sampler) == first  # whatever else is drawn
+    assert list(LengthGroups(4, lengths, seed=6)) != first
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+
+
+def test_batches_are_padded_little() -> None:
+    lengths = torch.randint(1, 100, (400,), generator=torch.Generator().manual_seed(0)).tolist()
+    batches = torch.tensor([lengths[example] for example in LengthGroups(8, lengths, seed=0)]).view(-1, 8)
+    padded = 8 * batches.amax(1).sum() / batches.sum()
+    assert padded < 1.15  # of random batches: 1.8
+
+
+def test_all_ranks_of_a_step_have_examples_of_one_group(base: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    one = trainer(base, tmp_path, train_sampling_strategy="group_by_length", gradient_accumulation_steps=2)
+    monkeypatch.setattr(type(one.args), "world_size", 3)
+    sampler = one._get_train_sampler()
+    assert isinstance(sampler, LengthGroups)
+    assert (sampler.batch_size, sampler.seed) == (4 * 2 * 3, 3)
+    one.args.data_seed = 8
+    assert one._get_train_sampler().seed == 8  # type: ignore[union-attr]
