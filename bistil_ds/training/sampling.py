@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from transformers.trainer_pt_utils import LengthGroupedSampler
@@ -17,17 +17,14 @@ class LengthGroups(LengthGroupedSampler):
     Args:
         batch_size: examples of all ranks in a step.
         lengths: tokens of each example.
+        epoch: returns the epoch that an iteration begins or, in a resumed run, goes on with. It is asked, because
+            accelerate tells no epoch to the sampler of a run that several ranks resume.
     """
 
-    def __init__(self, batch_size: int, lengths: Sequence[int], seed: int) -> None:
+    def __init__(self, batch_size: int, lengths: Sequence[int], seed: int, epoch: Callable[[], int]) -> None:
         super().__init__(batch_size, lengths=list(lengths), generator=torch.Generator())
-        self.seed = seed
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Let the next iteration draw the order of this epoch; the Trainer calls it."""
-        self.epoch = epoch
+        self.seed, self.epoch = seed, epoch
 
     def __iter__(self) -> Iterator[int]:
-        self.generator.manual_seed(self.seed + self.epoch)
+        self.generator.manual_seed(self.seed + self.epoch())
         return super().__iter__()

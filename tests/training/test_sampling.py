@@ -38,23 +38,24 @@ def test_a_run_goes_on_with_the_batches_that_it_would_have_had(base: Path, tmp_p
     assert all(parameter.equal(weights[name]) for name, parameter in again.model.named_parameters())
 
 
+def order(batch_size: int, lengths: list[int], seed: int = 0, epoch: int = 0) -> list[int]:
+    return list(LengthGroups(batch_size, lengths, seed, lambda: epoch))
+
+
 def test_an_epoch_has_each_example_once_in_an_order_of_its_own() -> None:
     lengths = [1 + 7 * example % 50 for example in range(300)]
-    sampler = LengthGroups(4, lengths, seed=5)
-    first = list(sampler)
+    first = order(4, lengths, seed=5)
     assert sorted(first) == list(range(300))
     torch.rand(5)
-    assert list(sampler) == first  # whatever else is drawn
-    assert list(LengthGroups(4, lengths, seed=6)) != first
-    sampler.set_epoch(1)
-    assert list(sampler) != first
+    assert order(4, lengths, seed=5) == first  # whatever else is drawn
+    assert order(4, lengths, seed=6) != first
+    assert order(4, lengths, seed=5, epoch=1) != first
 
 
 def test_batches_are_padded_little() -> None:
     lengths = torch.randint(1, 100, (400,), generator=torch.Generator().manual_seed(0)).tolist()
-    batches = torch.tensor([lengths[example] for example in LengthGroups(8, lengths, seed=0)]).view(-1, 8)
-    padded = 8 * batches.amax(1).sum() / batches.sum()
-    assert padded < 1.15  # of random batches: 1.8
+    batches = torch.tensor([lengths[example] for example in order(8, lengths)]).view(-1, 8)
+    assert 8 * batches.amax(1).sum() / batches.sum() < 1.15  # of random batches: 1.8
 
 
 def test_all_ranks_of_a_step_have_examples_of_one_group(base: Path, tmp_path: Path, monkeypatch: Any) -> None:
@@ -62,6 +63,8 @@ def test_all_ranks_of_a_step_have_examples_of_one_group(base: Path, tmp_path: Pa
     monkeypatch.setattr(type(one.args), "world_size", 3)
     sampler = one._get_train_sampler()
     assert isinstance(sampler, LengthGroups)
-    assert (sampler.batch_size, sampler.seed) == (4 * 2 * 3, 3)
+    assert (sampler.batch_size, sampler.seed, sampler.epoch()) == (4 * 2 * 3, 3, 0)
+    one.state.epoch = 1.5
+    assert sampler.epoch() == 1
     one.args.data_seed = 8
     assert one._get_train_sampler().seed == 8  # type: ignore[union-attr]

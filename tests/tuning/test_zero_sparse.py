@@ -22,6 +22,11 @@ from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
 ACCUMULATE = {"gradient_accumulation_steps": 2, "max_grad_norm": 0.3}
 # The epsilon is large because a key bias has a gradient of 0 but for rounding, which Adam would amplify.
 ADAM = {"adam_epsilon": 1e-3}
+STEPS = 6
+EPOCHS: dict[str, Any] = {  # two in each stage, of three steps
+    "rows": 24,
+    "sparse": {"full_max_steps": STEPS, "sparse_max_steps": STEPS},
+}
 
 
 def zero(base: Path, folder: Path, ranks: int, runs: list[dict[str, Any]]) -> None:
@@ -35,10 +40,12 @@ def zero(base: Path, folder: Path, ranks: int, runs: list[dict[str, Any]]) -> No
     assert done.returncode == 0, done.stdout[-2500:] + done.stderr[-5000:]
 
 
-def plain(base: Path, folder: Path, mlm: bool = False, sparse: dict[str, Any] | None = None, **more: Any) -> Any:
+def plain(
+    base: Path, folder: Path, mlm: bool = False, rows: int = 64, sparse: dict[str, Any] | None = None, **more: Any
+) -> Any:
     """Train in this process, without DeepSpeed, with the same settings; return the SFT."""
     args = material.arguments(folder, **{**ACCUMULATE, **ADAM, **more})
-    make = material.factory(mlm, padding=False)
+    make = material.factory(mlm, rows, padding=False)
     load = lambda: material.load(base, mlm)  # noqa: E731
     return LotteryTicketTrainer(load, make, args, material.sparse(**(sparse or {})), base).train()
 
@@ -79,9 +86,15 @@ def assert_work_is_k_sized(base: Path, folder: Path, name: str, ranks: int) -> N
     whole = ranks if name.startswith("zero0") else 1  # at stage 0 each rank has the whole state
     assert whole * trained <= state <= whole * trained + 100  # padding gives all partitions one length
     for each in sizes:
-        updates, micro_steps = 4, 4 * ACCUMULATE["gradient_accumulation_steps"]
-        assert updates * trained <= each["sparse"]["reduced"] <= micro_steps * (trained + 100)
+        micro_steps = STEPS * ACCUMULATE["gradient_accumulation_steps"]
+        assert STEPS * trained <= each["sparse"]["reduced"] <= micro_steps * (trained + 100)
         assert each["full"]["reduced"] > 8 * each["sparse"]["reduced"]
+
+
+def epochs(stage: int) -> dict[str, Any]:
+    """Return a run of two epochs; at ZeRO-3 by length. As all rows are equally long, that leaves the random order."""
+    grouped = {"arguments": {"train_sampling_strategy": "group_by_length"}} if stage == 3 else {}
+    return {"zero": stage, **EPOCHS, **grouped}
 
 
 @pytest.fixture(scope="module")
@@ -90,16 +103,16 @@ def two_ranks(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
     runs: list[dict[str, Any]] = []
     for stage in (2, 3):
-        runs += [{"name": f"zero{stage}", "zero": stage}]
-        killed = {"name": f"zero{stage}-killed", "zero": stage}
-        runs += [{**killed, "kill": ["sparse", 2], "copy": f"zero{stage}-stopped"}, {**killed, "resume": True}]
+        runs += [{"name": f"zero{stage}", **epochs(stage)}]
+        killed = {"name": f"zero{stage}-killed", **epochs(stage)}
+        runs += [{**killed, "kill": ["sparse", 4], "copy": f"zero{stage}-stopped"}, {**killed, "resume": True}]
     zero(base, folder, 2, runs)
     return folder
 
 
 @pytest.fixture(scope="module")
 def expected(base: Path, tmp_path_factory: pytest.TempPathFactory) -> SparseFineTuning:
-    return plain(base, tmp_path_factory.mktemp("plain") / "out")
+    return plain(base, tmp_path_factory.mktemp("plain") / "out", **EPOCHS)
 
 
 @pytest.mark.parametrize("stage", [2, 3])
@@ -134,7 +147,7 @@ def test_one_rank_goes_on_where_two_stopped(
 ) -> None:
     for stage in (2, 3):
         shutil.copytree(two_ranks / f"zero{stage}-stopped", tmp_path / f"zero{stage}")
-    zero(base, tmp_path, 1, [{"name": f"zero{stage}", "zero": stage, "resume": True} for stage in (2, 3)])
+    zero(base, tmp_path, 1, [{"name": f"zero{stage}", "resume": True, **epochs(stage)} for stage in (2, 3)])
     for stage in (2, 3):
         assert_close(result(tmp_path, f"zero{stage}"), expected)
         assert_only_chosen_entries_moved(base, tmp_path, f"zero{stage}")
@@ -142,7 +155,7 @@ def test_one_rank_goes_on_where_two_stopped(
 
 def test_sparse_checkpoints_hold_no_frozen_weight(two_ranks: Path) -> None:
     for stage in (2, 3):
-        folder = two_ranks / f"zero{stage}-stopped" / "stage-2-sparse" / "checkpoint-2"
+        folder = two_ranks / f"zero{stage}-stopped" / "stage-2-sparse" / "checkpoint-4"
         assert (folder / "complete.json").is_file()
         assert not list(folder.rglob("model.safetensors"))
         for path in folder.rglob("*model_states.pt"):
@@ -181,7 +194,7 @@ def test_every_stage_agrees_with_plain_pytorch(
 ) -> None:
     name = f"zero{stage}"
     l1 = {"name": f"{name}-l1", "sparse": PENALTIES[stage == 3]}
-    runs: list[dict[str, Any]] = [{"name": name}, {"name": f"{name}-mlm", "mlm": True}, l1]
+    runs: list[dict[str, Any]] = [{"name": name, **EPOCHS}, {"name": f"{name}-mlm", "mlm": True}, l1]
     runs.append({"name": f"{name}-bf16", "arguments": {"bf16": True}})
     zero(base, tmp_path, ranks, [{"zero": stage, **run} for run in runs])
     assert_close(result(tmp_path, name), expected)
@@ -210,6 +223,6 @@ def assert_bf16_keeps_masters(base: Path, folder: Path, name: str) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_without_deepspeed_agree_too(base: Path, tmp_path: Path, expected: SparseFineTuning) -> None:
-    zero(base, tmp_path, 2, [{"name": "ddp"}])
+    zero(base, tmp_path, 2, [{"name": "ddp", **EPOCHS}])
     assert_close(result(tmp_path, "ddp"), expected)
     assert_only_chosen_entries_moved(base, tmp_path, "ddp")

@@ -2,7 +2,7 @@
 
     python sparse_zero.py BASE FOLDER RUNS
 
-RUNS is a JSON list of {"name", "zero", "arguments", "sparse", "mlm", "resume", "kill", "copy"}. "kill" is
+RUNS is a JSON list of {"name", "zero", "arguments", "sparse", "mlm", "rows", "resume", "kill", "copy"}. "kill" is
 [stage kind, step]; "copy" names a folder in FOLDER that gets a copy of the run folder. Each run leaves in FOLDER its
 run folder `name`, `name.safetensors` (all weights at its end) and `name-RANK.json`. This JSON file holds, for each kind
 of stage, the number of entries in the optimizer's state and in reductions between ranks.
@@ -80,7 +80,7 @@ def run(base: Path, folder: Path, given: dict[str, Any]) -> None:
     def make(model: Any, args: Any, stage: Stage) -> Any:
         global reduced
         reduced = 0
-        trainer = material.factory(mlm, probe=probe, padding=False)(model, args, stage)
+        trainer = material.factory(mlm, given.get("rows", 64), probe=probe, padding=False)(model, args, stage)
 
         def on_saved() -> None:
             if given.get("kill") == [stage.kind, trainer.state.global_step]:

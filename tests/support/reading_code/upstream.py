@@ -100,7 +100,6 @@ OWN_METHODS: dict[str, set[str]] = {
     "torch Optimizer": {"_launch", "_update"},
     "torch Sampler": {"_shuffle", "language_of", "rows_of"},
     "torch TorchDispatchMode": {"_drop", "add", "total"},
-    "transformers LengthGroupedSampler": {"set_epoch"},  # the Trainer's loader calls it
     "transformers MLflowCallback": {"_choose_store"},
     "transformers Trainer": {
         *("_after", "_barrier", "_check_gradients", "_collate", "_copy_kept_files", "_count", "_loader"),
