@@ -52,10 +52,19 @@ def test_an_epoch_has_each_example_once_in_an_order_of_its_own() -> None:
     assert order(4, lengths, seed=5, epoch=1) != first
 
 
-def test_batches_are_padded_little() -> None:
-    lengths = torch.randint(1, 100, (400,), generator=torch.Generator().manual_seed(0)).tolist()
-    batches = torch.tensor([lengths[example] for example in order(8, lengths)]).view(-1, 8)
-    assert 8 * batches.amax(1).sum() / batches.sum() < 1.15  # of random batches: 1.8
+def test_batches_are_padded_little_and_come_in_random_order() -> None:
+    lengths = torch.randint(1, 100, (404,), generator=torch.Generator().manual_seed(0)).tolist()
+    found = [lengths[example] for example in order(8, lengths)]
+    batches_NB = torch.tensor(found[:400]).view(-1, 8)
+    assert 8 * batches_NB.amax(1).sum() / batches_NB.sum() < 1.15  # of random batches: 1.8
+    assert found[0] == max(lengths)
+    longest_N = batches_NB.amax(1)
+    assert 15 < (longest_N.diff() < 0).sum() < 35  # 48 of 49 if they went from long to short
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 9])
+def test_few_examples_are_enough(count: int) -> None:
+    assert sorted(order(4, [7] * count)) == list(range(count))
 
 
 def test_all_ranks_of_a_step_have_examples_of_one_group(base: Path, tmp_path: Path, monkeypatch: Any) -> None:
