@@ -42,7 +42,7 @@ def row_of(cell: Cell, settings: Settings, made: Made, runner: Runner) -> dict[s
         "resampling": found["bootstrap"],
         "general": costs(made.general, runner),
         "tuning": costs(made.task, runner),
-        "evaluated": found["run"]["started"],
+        "evaluated": {name: found["run"].get(name) for name in ("started", "git", "hardware")},
     }
 
 
@@ -66,15 +66,15 @@ def costs(steps: Iterable[str], runner: Runner) -> dict[str, float]:
     return sums
 
 
-def check_same_tests(rows: Sequence[Row]) -> None:
-    """Raise InputError unless all rows of a task and target have one teacher, the same examples and the same resamples.
+def check_comparable(rows: Sequence[Row]) -> None:
+    """Raise InputError unless all rows have one teacher, and all of a task and target have the same resamples.
 
-    Only then are their resamples pairs.
+    That is, the same resamples of the same examples. Only then are they pairs.
     """
     first: dict[tuple[str, str], Row] = {}
     for row in rows:
         other = first.setdefault((row["task"], row["target"]), row)
-        for name in ("teacher", "test_sets", "resampling"):
-            if row[name] != other[name]:
-                cells = " and ".join(str(Cell(*(each[part] for part in Cell._fields))) for each in (other, row))
+        for name, before in (("teacher", rows[0]), ("test_sets", other), ("resampling", other)):
+            if row[name] != before[name]:
+                cells = " and ".join(str(Cell(*(each[part] for part in Cell._fields))) for each in (before, row))
                 raise InputError(f"{cells}: differ in {name}, and cannot be compared; make one of them anew")

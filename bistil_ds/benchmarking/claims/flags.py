@@ -9,14 +9,15 @@ It makes the cells of the grid one after another, and stops after 50 minutes; th
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bistil_ds.benchmarking.claims.cells import check_same_tests, row_of
+from bistil_ds.benchmarking.claims.cells import check_comparable, row_of
 from bistil_ds.benchmarking.claims.earlier import earlier_rows
 from bistil_ds.benchmarking.claims.on_sample import SAMPLE, link_sample
 from bistil_ds.benchmarking.claims.pipeline import Pipeline
@@ -81,8 +82,8 @@ def plan(flags: Flags) -> Job:
 
     def measure(result: ResultFile, tell: Tell) -> None:
         folder = Path(flags.output_dir) / ("quick" if flags.quick else "")
-        begin_record(result, settings, speeds)
         runner = Runner(folder, flags.minutes)
+        begin_record(result, settings, speeds, runner)
         data = Path(flags.data_dir) if flags.data_dir else link_sample(folder / "data")
         pipeline = Pipeline(settings, flags.teacher or str(sample_mmt()), data, runner)
         if fill(result, settings, pipeline, earlier) and speeds is None:
@@ -92,13 +93,12 @@ def plan(flags: Flags) -> Job:
     return Job(torch.device("cpu"), measure, bar=False)
 
 
-def begin_record(result: ResultFile, settings: Settings, speeds: Any) -> None:
-    """Let the record replace the one that an earlier piece left in the folder, and fill in all but the rows.
+def begin_record(result: ResultFile, settings: Settings, speeds: Any, runner: Runner) -> None:
+    """Let the record replace the one that is in the folder already, and fill in all but the rows.
 
-    A record must not name folders of the machine, so paths in its arguments become names.
+    That may be of an earlier piece, or of another process that shares the grid. A record must not name folders of the
+    machine, so paths in its arguments become names.
     """
-    earlier = sorted(result.path.parent.glob(f"{result.path.stem[:-15]}*.json"))
-    result.path = earlier[0] if earlier else result.path
     content = result.content
     content["command"] = [Path(word).name if "/" in word else word for word in content["command"]]
     content["arguments"] = {
@@ -112,6 +112,12 @@ def begin_record(result: ResultFile, settings: Settings, speeds: Any) -> None:
     content["chance"] = {name: task.chance for name, task in settings.tasks.items()}
     content["speeds"] = speeds
     content["left"], content["failed"] = len(settings.cells()), []
+    with runner.lock("begin"):
+        if earlier := sorted(result.path.parent.glob(f"{result.path.stem[:-15]}*.json")):
+            result.path = earlier[0]
+        else:
+            result.save()
+    result.lock = runner.lock("record")
 
 
 def fill(result: ResultFile, settings: Settings, pipeline: Pipeline, earlier: Mapping[Cell, Any]) -> bool:
@@ -124,14 +130,14 @@ def fill(result: ResultFile, settings: Settings, pipeline: Pipeline, earlier: Ma
     """
     content, cells, runner = result.content, settings.cells(), pipeline.runner
     rows: dict[Cell, Any] = dict(earlier)
+    collect(content, settings, pipeline, rows)
     waiting = [cell for cell in cells if cell not in rows]
-    _show(content, cells, rows)
     while waiting:
         busy = []
         for cell in waiting:
             before = runner.commands
             try:
-                made = pipeline.make(cell)
+                pipeline.make(cell)
             except StepError as error:
                 if str(error) not in content["failed"]:
                     content["failed"].append(str(error))
@@ -140,25 +146,37 @@ def fill(result: ResultFile, settings: Settings, pipeline: Pipeline, earlier: Ma
                 busy.append(cell)
                 continue
             except OutOfTimeError:
+                collect(content, settings, pipeline, rows)
                 return _stopped(cell, len(rows), len(cells))
-            rows[cell] = row_of(cell, settings, made, runner)
-            _show(content, cells, rows)
             if runner.commands > before:
+                collect(content, settings, pipeline, rows)
                 result.save()
         if busy == waiting:
             try:
                 runner.wait_for_others()
             except OutOfTimeError:
+                collect(content, settings, pipeline, rows)
                 return _stopped(busy[0], len(rows), len(cells))
         waiting = busy
+    collect(content, settings, pipeline, rows)
     return True
 
 
-def _show(content: dict[str, Any], cells: Sequence[Cell], rows: Mapping[Cell, Any]) -> None:
-    """Put the rows into the record, in the order of the grid."""
-    content["rows"] = [rows[each] for each in cells if each in rows]
-    content["left"] = len(cells) - len(rows)
-    check_same_tests(content["rows"])
+def collect(content: dict[str, Any], settings: Settings, pipeline: Pipeline, rows: dict[Cell, Any]) -> None:
+    """Add the rows of all cells that have finished, whichever process made them, and put the rows into the record.
+
+    Raises:
+        InputError: a cell cannot be compared with the others; the record stays as it was.
+    """
+    cells = settings.cells()
+    with pipeline.runner.beginning_nothing():
+        for cell in cells:
+            if cell not in rows:
+                with suppress(OutOfTimeError, StepError):
+                    rows[cell] = row_of(cell, settings, pipeline.make(cell), pipeline.runner)
+    ordered = [rows[cell] for cell in cells if cell in rows]
+    check_comparable(ordered)
+    content["rows"], content["left"] = ordered, len(cells) - len(ordered)
 
 
 def _stopped(cell: Cell, done: int, total: int) -> bool:
@@ -196,7 +214,10 @@ def shortened(settings: Settings) -> Settings:
         name: replace(task, teacher=short(task.teacher), student=short(task.student))
         for name, task in settings.tasks.items()
     }
-    systems = {name: replace(each, phase_1=short(each.phase_1)) for name, each in settings.systems.items()}
+    systems = {
+        name: replace(each, phase_1=short(each.phase_1), phase_2=short(each.phase_2))
+        for name, each in settings.systems.items()
+    }
     parts = {name: short(getattr(settings, name)) for name in ("phase_1", "head", "scratch")}
     block = {**settings.grid[0], "seeds": settings.grid[0]["seeds"][:1]}
     return replace(settings, tasks=tasks, systems=systems, grid=[block], resamples=50, **parts)

@@ -106,14 +106,13 @@ class Quality:
     def _mean(self, systems: Sequence[str], group: Group) -> list[np.ndarray]:
         """Return for each system [1 + R]: its score, averaged over the seeds that all systems have and that were drawn.
 
-        Column 0 averages all those seeds. The drawn seeds are the same for all systems.
+        Column 0 averages all those seeds. The drawn seeds are the same for all systems, and for all groups with as many
+        seeds, because models of different groups share what their seed has made.
         """
         seeds = self._seeds(systems, group)
         scores = [np.stack([self._scores[system, group][seed] for seed in seeds]) for system in systems]
         resamples, count = scores[0].shape[1] - 1, len(seeds)
-        drawn_RS = np.random.default_rng([count, *"-".join(group).encode()]).multinomial(
-            count, np.full(count, 1 / count), size=resamples
-        )
+        drawn_RS = np.random.default_rng(count).multinomial(count, np.full(count, 1 / count), size=resamples)
         weights_SR = np.concatenate([np.ones((1, count)), drawn_RS]).T / count
         return [(each_SR * weights_SR).sum(0) for each_SR in scores]
 

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class Runner:
         self.stop = None if minutes is None else time.monotonic() + 60 * minutes
         self.failed: dict[str, StepError] = {}
         self.commands = 0
+        self._begins = True
 
     def run(self, script: str, step: str, flags: Mapping[str, Any]) -> Path:
         """Return the step's folder; run `script` to make it, unless a run with the same flags has finished it.
@@ -75,17 +77,30 @@ class Runner:
             words += [f"--{flag}", *map(str, value if isinstance(value, list) else [value])]
         if self._is_finished(step, words):
             return folder
-        if self.stop is not None and time.monotonic() >= self.stop:
+        if not self._begins or (self.stop is not None and time.monotonic() >= self.stop):
             raise OutOfTimeError
-        locks = self.folder / ".locks"
-        locks.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(locks / step, timeout=0):
+            with self.lock(step, timeout=0):
                 if not self._is_finished(step, words):  # by another process since
                     self._make(step, words)
         except Timeout:
             raise BusyError(step) from None
         return folder
+
+    @contextmanager
+    def beginning_nothing(self) -> Iterator[None]:
+        """In the block, let `run` raise OutOfTimeError for every step that has not finished."""
+        self._begins = False
+        try:
+            yield
+        finally:
+            self._begins = True
+
+    def lock(self, name: str, timeout: float = -1) -> FileLock:
+        """Return a lock that only one process of those that share the folder can hold; it waits `timeout` seconds."""
+        locks = self.folder / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        return FileLock(locks / name, timeout=timeout)
 
     def _is_finished(self, step: str, words: list[str]) -> bool:
         """Return whether a run with these words has finished; raise InputError if it was begun with others."""

@@ -54,8 +54,8 @@ def _fits(row: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def command(settings: Settings, folder: Path) -> str:
-    """Return the command that times the systems, to be run while the machine is idle."""
+    """Return the command that times the systems whose models are there, to be run while the machine is idle."""
     steps = timed_steps(settings)
     teacher = steps.pop(settings.roles.teacher)
-    models = " ".join(str(folder / step) for step in (teacher, *steps.values()))
+    models = " ".join(str(folder / step) for step in (teacher, *steps.values()) if (folder / step).is_dir())
     return f"python benchmarks/latency.py --model {models}"

@@ -77,7 +77,7 @@ def _beats(quality: Quality, student: str, name: str, rivals: Mapping[str, str])
     if not measured:
         return _unmeasured("b", claim, "no such model")
     above = [lead.low > 0 for lead in measured.values()]
-    verdict = HOLDS if all(above) else IN_PART if any(above) else NOT_HERE
+    verdict = HOLDS if all(above) and len(measured) == len(rivals) else IN_PART if any(above) else NOT_HERE
     figures = [f"{_signed(lead)} of the teacher's 100 over {label}" for label, lead in measured.items()]
     missing = [f"{label}: not measured" for label in leads if label not in measured]
     return Verdict("b", verdict, f"{claim}: {verdict}. {'; '.join([*figures, *missing])}.")

@@ -11,6 +11,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +54,7 @@ class ResultFile:
     Attributes:
         content: everything in the file. A benchmark fills `content["rows"]`, one mapping for each measurement, and may
             add other keys.
+        lock: held while the file is written; by default it holds off nobody.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class ResultFile:
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
         kind = re.sub(r"[^\w.-]", "_", name)  # part of a file's name
         quick = "-quick" if arguments.get("quick") else ""
+        self.lock: AbstractContextManager[Any] = nullcontext()
         self.path = folder / f"{benchmark}{quick}-{device.type}-{kind}-{now:%Y%m%d-%H%M%S}.json"
         self.content: dict[str, Any] = {
             "benchmark": benchmark,
@@ -96,7 +99,8 @@ class ResultFile:
         text = NUMBERS.sub(lambda found: "[" + " ".join(found[1].split()) + "]", text)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, text + "\n")
+            with self.lock:
+                write_whole(self.path, text + "\n")
         except OSError as error:
             raise _not_writable(self.path.parent, error) from None
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
-from stand_ins.claims_grid import latency_record, pretend_commands, write_grid
+from stand_ins.claims_grid import SETTINGS, SYSTEMS, latency_record, pretend_commands, write_grid
 
 from benchmarks.claims import main
 from bistil_ds.benchmarking.claims import verdicts as rule
+from bistil_ds.benchmarking.claims.earlier import fingerprint
 from bistil_ds.benchmarking.claims.plots import claims_plots
 from bistil_ds.benchmarking.claims.quality import Group, Interval, Quality
 from bistil_ds.benchmarking.claims.runner import OutOfTimeError, Runner
+from bistil_ds.benchmarking.claims.settings import Cell, read_settings
 from bistil_ds.benchmarking.claims.tables import claims_grids
 from bistil_ds.benchmarking.harness.panels import Panels, Spot, spread
 from bistil_ds.benchmarking.harness.plots import as_svg
@@ -99,8 +101,14 @@ def test_cells_of_an_earlier_record_are_not_made_again(
 
     grid = tmp_path / "grid.yaml"
     grid.write_text(grid.read_text().replace("sparse_max_steps: 8", "sparse_max_steps: 80"))
-    assert main([*flags[:-2], *there, "--records", str(half)]) == 2
-    assert "half.json: ner-de-teacher-0 was made with other settings" in capsys.readouterr().err
+    ran.clear()
+    there[1] += "-changed"
+    assert main([*flags[:-2], *there, "--records", str(half)]) == 0
+    said = capsys.readouterr().out
+    assert "half.json: made with other settings, so not taken over: ner-de-k2-0, ner-de-untrained-0" in said
+    made = {Path(words[words.index("--output_dir") + 1]).name for words in ran}
+    assert {"ner-de-k2-0", "ner-de-scratch-0"} <= made
+    assert not {"ner-de-teacher-0-evaluation", "pos-de-k2-0"} & made  # they do not depend on how students learn ner
 
 
 def test_rows_of_another_teacher_are_not_mixed_in(
@@ -111,9 +119,51 @@ def test_rows_of_another_teacher_are_not_mixed_in(
     assert main(flags) == 0
     whole = read_result(record_of(tmp_path))
     other = tmp_path / "other.json"
-    other.write_text(json.dumps({**whole, "rows": [{**whole["rows"][0], "teacher": "another"}]}))
-    assert main([*flags, "--records", str(other)]) == 2
-    assert "differ in teacher" in capsys.readouterr().err
+    for row in (whole["rows"][0], whole["rows"][-1]):  # of any task
+        other.write_text(json.dumps({**whole, "rows": [{**row, "teacher": "another"}]}))
+        assert main([*flags, "--records", str(other)]) == 2
+        assert "differ in teacher" in capsys.readouterr().err
+        assert read_result(record_of(tmp_path))["rows"] in ([], whole["rows"])  # never a mixture
+
+
+def test_a_process_that_stops_early_keeps_what_another_one_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = pretend_commands(monkeypatch)
+    flags = write_grid(tmp_path)
+    assert main(flags) == 0
+    (tmp_path / "out" / "teacher-ner-0" / "run.json").unlink()
+    before = len(ran)
+    assert main([*flags, "--minutes", "1e-9"]) == 0
+    content = read_result(record_of(tmp_path))
+    assert len(ran) == before
+    assert (len(content["rows"]), content["left"]) == (19, 5)  # all but those that need this teacher
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("label: student", "label: pupil, speed: rival", set()),
+        ("latency: {batch: 8}", "latency: {batch: 1}", set()),
+        ("max_steps: 600", "max_steps: 600, save_steps: 50", set()),
+        ("resamples: 40", "resamples: 41", set(SYSTEMS)),
+        ("scratch: {steps: 7}", "scratch: {steps: 8}", {"scratch"}),
+        ("head: {steps: 5}", "head: {steps: 6}", {"rival"}),
+        ("max_steps: 600", "max_steps: 601", {"k2", "untrained", "scratch", "rival"}),
+        ("teacher: {sparse_max_steps: 9}", "teacher: {sparse_max_steps: 10}", set(SYSTEMS)),
+        ("label: student", "label: student, phase_1: {attention_weight: 0}", {"k2", "untrained", "scratch"}),
+    ],
+)
+def test_a_row_counts_until_something_changes_that_its_model_depends_on(
+    tmp_path: Path, old: str, new: str, changed: set[str]
+) -> None:
+    settings = []
+    for name, text in (("before", SETTINGS), ("after", SETTINGS.replace(old, new))):
+        (tmp_path / name).write_text(text)
+        settings.append(read_settings(tmp_path / name))
+    before, after = ({name: fingerprint(each, Cell("ner", "de", name, 0)) for name in SYSTEMS} for each in settings)
+    assert {name for name in SYSTEMS if before[name] != after[name]} == changed
+    assert fingerprint(settings[0], Cell("ner", "de", "k2", 1)) != before["k2"]
 
 
 @pytest.mark.parametrize("content", [{"benchmark": "latency", "rows": []}, {"benchmark": "claims", "rows": []}])
@@ -277,6 +327,14 @@ def test_seeds_add_to_the_interval_and_only_common_ones_are_compared() -> None:
     assert quality.difference("uneven", "first") == Interval(0.0, 0.0, 0.0)
 
 
+def test_seeds_are_the_same_chance_in_all_targets() -> None:
+    """A seed that is bad in one target is bad in the other, so that averaging does not narrow the interval."""
+    teacher = {target: [[0.5] * 401] * 3 for target in ("de", "ha", "tr")}
+    student = {target: [[0.4] * 401, [0.5] * 401, [0.3] * 401] for target in ("de", "ha", "tr")}
+    quality = Quality(rows(teacher=teacher, student=student), "teacher", {})
+    assert quality.kept("student") == quality.kept("student", [Group("ner", "de")])
+
+
 def test_a_language_in_which_the_teacher_guesses_does_not_count() -> None:
     teacher = {"de": [[0.5, 0.48, 0.52]], "ha": [[0.35, 0.32, 0.38]]}
     quality = Quality(rows(teacher=teacher, student=teacher), "teacher", {"ner": 1 / 3})
@@ -304,6 +362,8 @@ def test_the_rule_of_the_verdicts(student: float, rival: float, scratch: float, 
     speeds = {"of": {"k2": {"value": 2.0, "low": 1.9, "high": 2.1}}}
     content = {"rows": made, "roles": roles, "chance": {}, "speeds": speeds}
     assert [each.verdict for each in rule.verdicts(content)] == found
+    partly = {**content, "roles": {**roles, "rivals": ["rival", "another"]}}
+    assert rule.verdicts(partly)[1].verdict != rule.HOLDS  # one was not scored
     slow = {"of": {"k2": {"value": 1.0, "low": 0.9, "high": 1.1}}}
     assert rule.verdicts({**content, "speeds": slow})[0].verdict != rule.HOLDS
     left = {**content, "rows": [row for row in made if row["system"] == "teacher"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,7 @@ def test_systems_are_made_as_the_settings_say(tmp_path: Path, monkeypatch: pytes
     assert made["untrained"].general == ()
     assert "en-de-k2-1/build/student" in words_of("ner-de-untrained-1")
     assert "--dense true" in words_of("ner-de-scratch-1")
+    assert "--sparse_max_steps 12" in words_of("ner-de-scratch-1")  # as many as both stages of a student have
     assert made["trimmed"].task == made["teacher"].task == ("teacher-ner-1",)
     assert "--label_map DATE=O" in words_of("ner-de-k2-1-evaluation")
     assert made["rival"].task == ("ner-all-rival-1",)
@@ -172,8 +174,8 @@ def test_a_command_that_outlasts_the_piece_is_asked_to_save_and_stop(
     monkeypatch.setattr("bistil_ds.benchmarking.claims.runner.SCRIPTS", tmp_path)
     handler = "signal.signal(15, lambda *_: sys.exit(75))" if hears else ""  # without one, it is still starting
     (tmp_path / "task.py").write_text(f"import signal, sys, time\n{handler}\ntime.sleep(60)")
-    runner = Runner(tmp_path, minutes=1 / 60)
     started = time.monotonic()
+    runner = Runner(tmp_path, minutes=1 / 60)
     with pytest.raises(OutOfTimeError):
         runner.run("task", "step", {})
     assert 1 < time.monotonic() - started < 30
@@ -185,13 +187,17 @@ def test_a_command_that_outlasts_the_piece_is_asked_to_save_and_stop(
 
 def test_a_command_without_checkpoints_runs_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bistil_ds.benchmarking.claims.runner.SCRIPTS", tmp_path)
-    program = "import pathlib, sys, time\ntime.sleep(0.3)\npathlib.Path(sys.argv[2], 'done').touch()"
+    program = "import pathlib, sys, time\ntime.sleep(1.5)\npathlib.Path(sys.argv[2], 'done').touch()"
     (tmp_path / "trim.py").write_text(program)
     (tmp_path / "step").mkdir()
-    assert (Runner(tmp_path, minutes=0.1 / 60).run("trim", "step", {}) / "done").exists()
+    assert (Runner(tmp_path, minutes=1 / 60).run("trim", "step", {}) / "done").exists()
 
 
 def test_settings_are_cut_to_a_few_steps_for_a_quick_run() -> None:
+    ours = shortened(read_settings(CONFIG))
+    assert not re.search(
+        r"steps.: ([5-9]|\d\d)", str((ours.tasks, ours.phase_1, ours.head, ours.scratch, ours.systems))
+    )
     short = shortened(read_settings(SAMPLE))
     assert short.phase_1["max_steps"] == short.tasks["ner"].student["sparse_max_steps"] == 4
     assert short.tasks["ner"].student["eval_strategy"] == "steps"
