@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import tiny
+from launch import without_bars
 
 from bistil_ds.benchmarking.harness.own_process import InOwnProcess
 from bistil_ds.commands import general
@@ -77,7 +78,7 @@ class Users:
             finally:
                 sys.stderr.flush()
                 os._exit(code)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), log.read_text().splitlines()
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), without_bars(log.read_text())
 
 
 @pytest.fixture(scope="module")

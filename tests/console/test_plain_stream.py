@@ -66,7 +66,8 @@ def test_a_bar_leaves_its_last_line() -> None:
     assert "|" not in line
 
 
-def test_a_bar_of_less_than_a_second_leaves_nothing() -> None:
+def test_a_bar_of_less_than_a_second_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tqdm.std.time", lambda: 0.0)
     target = io.StringIO()
     stream = PlainStream(target)
     for _ in tqdm(range(50), "reading", file=stream, mininterval=0):

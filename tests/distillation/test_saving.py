@@ -65,7 +65,7 @@ def test_a_saved_student_needs_nothing_of_ours(make: Make, tmp_path: Path) -> No
         print(json.dumps([model.config._attn_implementation, logits[0, 1].tolist()]))
     """
     words = [sys.executable, "-c", "\n".join(line[8:] for line in code.splitlines()), str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     attention, row = json.loads(done.stdout.splitlines()[-1])
     ids = trainer.processing_class("bake lomi", return_tensors="pt")

@@ -29,7 +29,7 @@ def rank_of_a_killed_launcher(saves: bool) -> tuple[bytes, float]:
     if not starter:
         if not os.fork():
             os.environ["RANK"] = "1"
-            launcher.SAVING = 0.5
+            launcher.SAVING = 5.0 if saves else 0.5
             signal.signal(signal.SIGTERM, lambda *_: os.write(tell, b" saves") and os._exit(0) if saves else None)
             launcher.end_with_launcher.__wrapped__()
             os.write(tell, b"runs")

@@ -11,14 +11,14 @@ import sys
 from typing import Any
 
 import pytest
-from launch import PROGRAMS
+from launch import PROGRAMS, python_path
 
 from bistil_ds.distributed.link import Link, listen
 from bistil_ds.distributed.verdict import HANGS, Verdict
 from bistil_ds.distributed.watch import Watch
 
 LIMIT = 6.0
-SLACK = 10.0  # seconds until the ranks have met, and for a busy machine
+SLACK = 30.0  # seconds until the ranks have met, and for a busy machine
 SILENT, GONE = "has given no sign of life for .* s: it hangs", "is gone: it was killed"
 UNSEEN = "not started within 6 s"
 LATE, FAILED = "hangs: other ranks have waited .* s for it", "failed: ValueError: no such layer"
@@ -44,7 +44,7 @@ FAULTS: dict[str, tuple[int, str] | None] = {
 @pytest.fixture(scope="module")
 def ended() -> dict[str, list[Any]]:
     words = [sys.executable, str(PROGRAMS / "faulty_ranks.py"), str(LIMIT), *FAULTS]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path()}
     done = subprocess.run(words, capture_output=True, text=True, timeout=240, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, list[Any]] = json.loads(done.stdout)

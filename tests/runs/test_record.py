@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -63,7 +64,14 @@ def test_an_access_token_is_never_written(tmp_path: Path, monkeypatch: pytest.Mo
     assert "hf_" not in (tmp_path / "run.json").read_text()
 
 
-def test_git_state_names_the_commit_and_whether_the_tree_is_clean(tmp_path: Path) -> None:
+def test_git_state_names_the_commit_and_whether_the_tree_is_clean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # set where tests run from a hook of git
+        monkeypatch.delenv(name, raising=False)
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, os.devnull)
+
     def git(*words: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
         command = ["git", *identity, "-C", str(tmp_path), *words]

@@ -62,6 +62,7 @@ def masks(rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_training_masks_ordinary_tokens_as_bert_does(tokenizer: PreTrainedTokenizerFast) -> None:
+    torch.manual_seed(0)
     rows = rows_of(tokenizer, training=True, texts=TEXTS * 20)
     original, inputs, labels = masks(rows)
     chosen = labels != -100

@@ -60,7 +60,7 @@ def test_ids_map_one_to_one_on_text_whose_pieces_are_kept(tokenizer, corpora, se
 PIECES = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=14, unique=True)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     pieces=PIECES,
     scores=st.lists(st.sampled_from([-1.0, -1.5, -2.0, -2.5, -7.0, -14.0, -40.0]), min_size=14, max_size=14),
@@ -84,7 +84,7 @@ def test_unigram_cuts_the_same_whatever_the_scores_and_ties(pieces, scores, drop
             assert [kept_ids[new] for new in trimmed.encode(text).ids] == old, text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     pieces=PIECES,
     continuing=PIECES,

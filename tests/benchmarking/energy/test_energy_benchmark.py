@@ -237,7 +237,10 @@ def test_a_command_is_measured_whole(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_command_keeps_what_it_took_and_the_interruption_goes_on(tmp_path: Path) -> None:
-    program = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(0.2); raise SystemExit(1)"
+    program = (
+        "import os, signal, time; time.sleep(0.5); os.kill(os.getppid(), signal.SIGINT); time.sleep(0.2);"
+        "raise SystemExit(1)"
+    )
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a parallel test run may ignore SIGINT
     try:
         flags = ["--estimate_watts", "10", "--seconds", "0.01", "--output_dir", str(tmp_path)]

@@ -68,14 +68,14 @@ def test_a_crash_loses_nothing_that_was_found(tmp_path: Path) -> None:
 def test_a_part_ends_by_itself_or_is_interrupted_when_its_time_is_out(tmp_path: Path) -> None:
     for name in ("run_on", "sleep"):
         begun = time.monotonic()
-        ended = run(name, tmp_path, seconds=3.0)[1]
+        ended = run(name, tmp_path, seconds=6.0)[1]
         assert ended == {"status": "stopped", "why": "its time was out", "error": []}
         assert time.monotonic() - begun < 30
 
 
 def test_a_part_that_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
     begun = time.monotonic()
-    events, ended = run("hang", tmp_path, seconds=3.0)
+    events, ended = run("hang", tmp_path, seconds=6.0)
     assert ended["status"] == "failed"
     assert ended["why"] == "did not end when its time was out, and was killed"
     assert "waiting for the device" in ended["error"]

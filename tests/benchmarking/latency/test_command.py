@@ -37,7 +37,7 @@ def test_the_command_compares_folders_on_text(tmp_path: Path, capsys: pytest.Cap
     (path,) = (tmp_path / "out").glob("*.json")
     content = json.loads(path.read_text())
     rows = {row["model"]: row for row in content["rows"]}
-    assert rows["2 layers"]["ratio"]["median"] < 0.7
+    assert rows["2 layers"]["ratio"]["median"] < 1
     assert len(rows["2 layers"]["tokenisation"]["seconds"]) == 40
     assert rows["2 layers"]["tokenisation"]["tokens"] == rows["8 layers"]["tokenisation"]["tokens"]
     assert content["threads"]["torch"]

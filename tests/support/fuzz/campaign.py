@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from fuzz.case import Case
 from fuzz.family import Family
-from fuzz.judge import ACCEPTED, FOUND, REFUSED, Verdict, judge
+from fuzz.judge import ACCEPTED, FOUND, LONGEST, REFUSED, Verdict, judge
 
 ROUND = 1000  # inputs
 SPACE = 4 * 2**30  # bytes by which a round may grow
@@ -105,10 +105,10 @@ def drive(family: Family, number: int, inputs: int, each: Callable[[Case], objec
     run()
 
 
-def try_here(family: Family, number: int, inputs: int, folder: Path) -> Tally:
-    """Judge inputs in this process."""
+def try_here(family: Family, number: int, inputs: int, folder: Path, longest: float = LONGEST) -> Tally:
+    """Judge inputs in this process; one that takes more than `longest` seconds of CPU time hangs."""
     tally = Tally(family.name)
-    drive(family, number, inputs, lambda case: tally.add(judge(family, case, folder / "case"), case))
+    drive(family, number, inputs, lambda case: tally.add(judge(family, case, folder / "case", longest), case))
     return tally
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from launch import free_port
 
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.agreement import ask_rank_0
@@ -27,7 +28,6 @@ from bistil_ds.distributed.run_on_ranks import run_on_ranks
 from bistil_ds.errors import OtherRankError
 
 LONG = 60.0  # seconds that no run here may take
-SOON = 2.0  # seconds after which all ranks are paused
 
 
 def raises() -> None:
@@ -49,14 +49,26 @@ def sleeps() -> None:
 DEEDS: dict[str, Callable[[], None]] = {"raises": raises, "stops": stops, "dies": dies, "sleeps": sleeps}
 
 
-def stop_when_watched() -> None:
+def wait_until_watched() -> None:
     while not any(thread.name == "watch" for thread in threading.enumerate()):
         time.sleep(0.01)
+
+
+def stop_when_watched() -> None:
+    wait_until_watched()
     stops()
 
 
-def run(fault: str, limit: float) -> None:
-    """Be one rank of a run in which, by the fault "1 stops" for example, rank 1 stops in training."""
+def say_when_watched(place: Path) -> None:
+    wait_until_watched()
+    place.touch()
+
+
+def run(fault: str, limit: float, watched: Path) -> None:
+    """Be one rank of a run in which, by the fault "1 stops" for example, rank 1 stops in training.
+
+    Before the ranks are paused, each touches the file `watched` when it is watched.
+    """
     who, _, deed = fault.partition(" ")
 
     def prepare() -> str:
@@ -73,6 +85,8 @@ def run(fault: str, limit: float) -> None:
 
     if str(startup.rank()) == who and deed == "stops early":
         threading.Thread(target=stop_when_watched, daemon=True).start()
+    if deed == "pauses":
+        threading.Thread(target=say_when_watched, args=(watched,), daemon=True).start()
     if deed == "never starts":
         startup.REACHED = timedelta(seconds=limit)
         if str(startup.rank()) == who:
@@ -93,28 +107,35 @@ def start(fault: str, rank: int, port: int, limit: float, log: Path) -> int:
     os.environ.update({name: str(value) for name, value in places.items()})
     with log.open("w") as file:
         os.dup2(file.fileno(), 2)
-    run(fault, limit)
+    run(fault, limit, watched_file(log))
     sys.stderr.flush()
     os._exit(0)
 
 
-def pause(processes: list[int], seconds: float) -> None:
-    """Stop the processes for a while, as a scheduler does that suspends a job."""
-    for wait, number in ((SOON, signal.SIGSTOP), (seconds, signal.SIGCONT)):
-        time.sleep(wait)
-        for process in processes:
+def watched_file(log: Path) -> Path:
+    return log.with_name(f"{log.name}-watched")
+
+
+def pause(logs: dict[int, Path], seconds: float) -> None:
+    """Stop the processes (process id → log) for a while, as a scheduler does that suspends a job."""
+    until = time.monotonic() + LONG
+    while time.monotonic() < until and not all(watched_file(log).exists() for log in logs.values()):
+        time.sleep(0.05)
+    for number, wait in ((signal.SIGSTOP, seconds), (signal.SIGCONT, 0)):
+        for process in logs:
             os.kill(process, number)
+        time.sleep(wait)
 
 
 def main(limit: float, faults: list[str]) -> None:
     folder, began = Path(tempfile.mkdtemp()), time.monotonic()
     running, ended = {}, {fault: [[0, 0.0, ""], [0, 0.0, ""]] for fault in faults}
     for fault in faults:
-        port = startup.free_port()
+        port = free_port()
         for rank in range(2):
             log = folder / f"{fault}-{rank}"
             running[start(fault, rank, port, limit, log)] = fault, rank, log
-    paused = [process for process, (fault, *_) in running.items() if fault.endswith("pauses")]
+    paused = {process: log for process, (fault, _, log) in running.items() if fault.endswith("pauses")}
     threading.Thread(target=pause, args=(paused, limit)).start()
     while running:
         process, status = os.wait()
