@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ def write_texts(folder: Path, lines: int = 400) -> tuple[Path, Path]:
     return paths[0], paths[1]
 
 
+def in_order(pieces: Iterable[Sequence[Any]]) -> list[tuple[str, float]]:
+    """Return pieces and scores that are the same each time: the trainer's sums, and its order of ties, are not."""
+    return sorted(((piece, round(score, 2)) for piece, score in pieces), key=lambda each: (-each[1], each[0]))
+
+
 def unigram_tokenizer(vocab_size: int = 200) -> PreTrainedTokenizerFast:
     """Return a tokenizer like XLM-R's: <s> 0, <pad> 1, </s> 2, <unk> 3, then pieces, and <mask> last."""
     lines = [line for language in SYLLABLES for line in text_lines(language, 300)]
@@ -50,6 +56,8 @@ def unigram_tokenizer(vocab_size: int = 200) -> PreTrainedTokenizerFast:
         vocab_size=vocab_size, special_tokens=specials, unk_token="<unk>", show_progress=False
     )
     first.train_from_iterator(lines, trainer)
+    trained = json.loads(first.to_str())["model"]["vocab"]
+    first.model = models.Unigram([*map(tuple, trained[: len(specials)]), *in_order(trained[len(specials) :])], unk_id=3)
     first.decoder = decoders.Metaspace()
     ends = [("<s>", 0), ("</s>", 2)]
     first.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> </s> $B </s>", ends)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import datasets
 import pytest
+import tiny
 import torch
 from tokenizer_kinds import bpe_tokenizers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -69,7 +70,7 @@ def unigram(sentences: dict[str, list[str]]) -> PreTrainedTokenizerBase:
     learner.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(vocab_size=500, show_progress=False, special_tokens=["<unk>"], unk_token="<unk>")
     learner.train_from_iterator([text for texts in sentences.values() for text in texts], trainer)
-    pieces = [tuple(entry) for entry in json.loads(learner.to_str())["model"]["vocab"] if entry[0] != "<unk>"]
+    pieces = tiny.in_order(entry for entry in json.loads(learner.to_str())["model"]["vocab"] if entry[0] != "<unk>")
     head = [(piece, 0.0) for piece in ("<s>", "<pad>", "</s>", "<unk>")]
     return XLMRobertaTokenizer(vocab=[*head, *pieces, ("<mask>", 0.0)])
 
