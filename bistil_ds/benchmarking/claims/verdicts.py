@@ -57,7 +57,8 @@ def _keeps(content: Mapping[str, Any], quality: Quality, student: str, name: str
     size = _size(content["rows"], student, content["roles"]["teacher"])
     speed = content["speeds"]["of"].get(student) if content["speeds"] else None
     groups = len(quality.groups_of(student))
-    figures = [f"{kept} of 100 in {groups} pairs of task and target", f"{100 * size:.0f} % of the parameters"]
+    pairs = "pair" if groups == 1 else "pairs"
+    figures = [f"{kept} of 100 in {groups} {pairs} of task and target", f"{100 * size:.0f} % of the parameters"]
     figures.append(_times(speed) if speed else "speed not measured")
     least = 100 - MINIMAL_LOSS
     gains = size < 1 and speed is not None and speed["low"] > 1
@@ -75,7 +76,7 @@ def _beats(quality: Quality, student: str, name: str, rivals: Mapping[str, str])
     leads = {label: quality.difference(student, rival) for rival, label in rivals.items()}
     measured = {label: lead for label, lead in leads.items() if lead is not None}
     if not measured:
-        return _unmeasured("b", claim, "no such model")
+        return _unmeasured("b", claim, "such a model")
     above = [lead.low > 0 for lead in measured.values()]
     verdict = HOLDS if all(above) and len(measured) == len(rivals) else IN_PART if any(above) else NOT_HERE
     figures = [f"{_signed(lead)} of the teacher's 100 over {label}" for label, lead in measured.items()]
