@@ -42,7 +42,9 @@ def verdict_grid(content: Content) -> Grid:
     found = verdicts(content)
     grid = Grid("The claims", ["claim", "verdict", "figures"], texts=3)
     grid.rows = [[f"({each.claim})", each.verdict or "not measured", each.sentence] for each in found]
-    notes = ["intervals are 95 %, over examples and seeds; docs/claims.md has the rule"]
+    seeds = len({row["seed"] for row in content["rows"]})
+    over = "examples and seeds" if seeds > 1 else "examples alone, as there is one seed"
+    notes = [f"intervals are 95 %, over {over}; docs/claims.md has the rule"]
     if content["left"]:
         notes.append(f"{content['left']} of {content['left'] + len(content['rows'])} cells are still to come")
     if content["failed"]:

@@ -185,6 +185,9 @@ def test_the_record_becomes_verdicts_tables_a_picture_and_a_page(
     content = read_result(record_of(tmp_path))
     verdict, overview, pairs, ner, pos, costs = claims_grids(content)
     assert [row[1] for row in verdict.rows] == ["holds", "holds", "holds"]
+    assert "over examples and seeds" in verdict.note
+    first = {**content, "rows": [row for row in content["rows"] if row["seed"] == 0]}
+    assert "over examples alone" in claims_grids(first)[0].note
     assert "40 % of the parameters; 2.00 times as fast (1.82 to 2.22)" in verdict.rows[0][2]
     rows = {row[0]: row[1:] for row in overview.rows}
     assert rows["student"][1] == rows["no phase 1"][1] == rows["from scratch"][1] == "2.00 (1.82 to 2.22)"
