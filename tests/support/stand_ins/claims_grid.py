@@ -121,3 +121,9 @@ def write_grid(folder: Path) -> list[str]:
     (folder / "grid.yaml").write_text(SETTINGS)
     out = ["--output_dir", str(folder / "out")]
     return ["--teacher", "mmt", "--data_dir", str(folder), "--config", str(folder / "grid.yaml"), *out]
+
+
+def record_of(folder: Path) -> Path:
+    """Return the record of the grid that `write_grid` wrote to this folder."""
+    (path,) = (folder / "out").glob("claims-cpu-*.json")
+    return path
