@@ -17,9 +17,9 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 import tiny
-from launch import free_port
 from sentence_models import write_embedder
 
+from bistil_ds.distributed.startup import free_port
 from bistil_ds.export.export_model import export_model
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "serve_embeddings.py"

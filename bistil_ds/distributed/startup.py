@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from itertools import count
@@ -14,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
-from bistil_ds.errors import OtherRankError
+from bistil_ds.errors import InputError, OtherRankError
 from bistil_ds.runs.bounded import parse_json
 
 T = TypeVar("T")
@@ -209,8 +211,15 @@ def stop_distributed() -> None:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nobody listens on at this moment.
+
+    Linux by default gives none of these ports to a program that asks for any, so it is likely to stay free.
+
+    Raises:
+        InputError: none of a hundred ports is free.
+    """
+    for port in random.SystemRandom().sample(range(20000, 32768), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise InputError("127.0.0.1: no port is free among 100 from 20000 to 32767")

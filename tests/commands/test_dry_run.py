@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 import tiny
-from launch import PROGRAMS, command, free_port
+from launch import PROGRAMS, command
 from transformers import AutoModelForMaskedLM
 
 from bistil_ds.commands import dry_run, general, pretrain, teacher
 from bistil_ds.console import cli
+from bistil_ds.distributed.startup import free_port
 from bistil_ds.runs.size import tree_bytes
 from bistil_ds.training import speed
 from bistil_ds.training.estimate.arithmetic import Layout, training_memory

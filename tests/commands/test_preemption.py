@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 import tiny
-from launch import command, free_port, general, history, ranks_of, started, wait_for
+from launch import command, general, history, ranks_of, started, wait_for
 from safetensors.torch import load_file
 from tiny import write_entities, write_teacher
 
@@ -20,6 +20,7 @@ from bistil_ds.commands import general as general_command
 from bistil_ds.commands import task, teacher
 from bistil_ds.distillation import building
 from bistil_ds.distillation.trainer import DistillationTrainer
+from bistil_ds.distributed.startup import free_port
 from bistil_ds.training.preemption import save_first
 from bistil_ds.tuning.trainer import TaskTrainer
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from launch import PROGRAMS, free_port, start_ranks
+from launch import PROGRAMS, start_ranks
 
 from bistil_ds.commands.general import COMMAND
 from bistil_ds.console import cli
@@ -128,7 +128,7 @@ def test_a_second_run_waits_for_rank_0_longer_than_a_collective_may_take() -> No
 
 
 def test_a_rank_that_starts_after_rank_0_has_ended_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    places = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    places = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(startup.free_port())}
     for name, value in places.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(startup, "REACHED", timedelta(seconds=1))
@@ -137,7 +137,7 @@ def test_a_rank_that_starts_after_rank_0_has_ended_does_not_wait_for_ever(monkey
 
 
 def test_ranks_that_are_there_wait_for_days_for_one_that_prepares(monkeypatch: pytest.MonkeyPatch) -> None:
-    places = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    places = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(startup.free_port())}
     for name, value in places.items():
         monkeypatch.setenv(name, value)
     startup.open_store.cache_clear()

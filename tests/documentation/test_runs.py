@@ -13,7 +13,9 @@ import tiny
 import torch
 from documented_commands import main_of
 from documents import DOCUMENTS, REPOSITORY, Block, blocks, commands
-from launch import command, free_port
+from launch import command
+
+from bistil_ds.distributed.startup import free_port
 
 PAGES = {path.stem: path for path in DOCUMENTS}
 TEACHER = "FacebookAI/xlm-roberta-base"  # stands for the tiny teacher `mmt`

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from bistil_ds.distributed.startup import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
@@ -76,15 +75,6 @@ def command(
 def start_ranks(ranks: int) -> list[str]:
     """Return the words that start a Python program once for each rank; the program and its flags must follow them."""
     return [sys.executable, str(PROGRAMS / "start_ranks.py"), str(ranks), str(free_port())]
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on, of those that the system gives nobody who asks for any port."""
-    for port in random.SystemRandom().sample(range(20000, 32768), 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("no port is free")
 
 
 def without_bars(text: str) -> list[str]:

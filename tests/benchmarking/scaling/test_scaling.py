@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from launch import free_port
 from torch import nn
 
 from benchmarks.scaling import main
@@ -18,6 +17,7 @@ from bistil_ds.benchmarking.scaling.compute import Speed, parameters_of, scaling
 from bistil_ds.benchmarking.scaling.live_bytes import LiveBytes
 from bistil_ds.benchmarking.scaling.zero_check import check
 from bistil_ds.benchmarking.scaling.zero_memory import GROUP, LIVE, MODES, sent_bytes, state_bytes, teacher_bytes
+from bistil_ds.distributed.startup import free_port
 
 P = 1_000_000
 

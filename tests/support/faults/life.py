@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from launch import free_port
 
 from bistil_ds.commands import general, task, teacher
 from bistil_ds.distributed import startup
@@ -95,7 +94,7 @@ def live(
     """
     progress, event, counts = Shared(), Shared(), Shared()
     reading, writing = os.pipe()
-    port, running = str(free_port()), dict[int, int]()
+    port, running = str(startup.free_port()), dict[int, int]()
     for rank in range(ranks):
 
         def prepare(rank: int = rank) -> None:

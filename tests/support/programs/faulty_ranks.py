@@ -20,7 +20,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from launch import free_port
 
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.agreement import ask_rank_0
@@ -131,7 +130,7 @@ def main(limit: float, faults: list[str]) -> None:
     folder, began = Path(tempfile.mkdtemp()), time.monotonic()
     running, ended = {}, {fault: [[0, 0.0, ""], [0, 0.0, ""]] for fault in faults}
     for fault in faults:
-        port = free_port()
+        port = startup.free_port()
         for rank in range(2):
             log = folder / f"{fault}-{rank}"
             running[start(fault, rank, port, limit, log)] = fault, rank, log
