@@ -34,10 +34,10 @@ Row = Mapping[str, Any]
 def headline(content: Content, *evaluations: Content) -> Grid:
     """Return a line for each model in its first engine, its fastest one without int8 and its fastest one with int8.
 
-    The fastest has the lowest geometric mean of its times over all cases. Scores of a line are those of the evaluated
-    model called `MODEL-ENGINE`, such as `e5-openvino-int8`. Without int8, `MODEL` will do, because an exported file
-    computes what its model does. With evaluations, an int8 engine counts only if it was scored and loses no more than
-    `export.py` allows.
+    Times are medians. The fastest engine has the lowest geometric mean of them over all cases. Scores of a line are
+    those of the evaluated model called `MODEL-ENGINE`, such as `e5-openvino-int8`. Without int8, `MODEL` will do,
+    because an exported file computes what its model does. With evaluations, an int8 engine counts only if it was scored
+    and loses no more than `export.py` allows.
 
     Args:
         content: a record of `latency.py --side_by_side`.
@@ -58,7 +58,7 @@ def headline(content: Content, *evaluations: Content) -> Grid:
     for line in chosen(rows, scored):
         first, engine = line[0], engine_text(line[0])
         cells = [first["model"], ENGINES.get(engine, engine), f"{first['disk_bytes'] / 1e6:.0f}"]
-        cells += [milliseconds(row["summary"]["mean"] / row["batch"]) for row in line]
+        cells += [milliseconds(row["summary"]["p50"] / row["batch"]) for row in line]
         cells += [f"{1 / row['ratio_to_first']['median']:.1f}" for row in line]
         found = scores(first["model"], engine, scored)
         grid.rows.append([*cells, *("" if score is None else f"{score:.1f}" for score in found)])
@@ -82,7 +82,7 @@ def chosen(rows: Sequence[Row], scored: Sequence[Row]) -> Iterator[list[Row]]:
         engines = [engine for name, engine in lines if name == model]
         plain = [engine for engine in engines if not is_int8(engine)]
         int8 = [engine for engine in engines if is_int8(engine) and is_deployable(model, engine, scored)]
-        best = [min(kind, key=lambda engine: mean_seconds(lines[model, engine])) for kind in (plain, int8) if kind]
+        best = [min(kind, key=lambda engine: typical_seconds(lines[model, engine])) for kind in (plain, int8) if kind]
         for engine in dict.fromkeys([engines[0], *best]):
             yield lines[model, engine]
 
@@ -98,9 +98,9 @@ def is_deployable(model: str, engine: str, scored: Sequence[Row]) -> bool:
     return all(None not in pair and round(pair[0] - pair[1], DIGITS) <= MAX_LOSS for pair in pairs)  # type: ignore[operator]
 
 
-def mean_seconds(line: Sequence[Row]) -> float:
-    """Return the geometric mean of the cases' mean times."""
-    return float(prod(row["summary"]["mean"] for row in line) ** (1 / len(line)))
+def typical_seconds(line: Sequence[Row]) -> float:
+    """Return the geometric mean of the cases' median times."""
+    return float(prod(row["summary"]["p50"] for row in line) ** (1 / len(line)))
 
 
 def scores(model: str, engine: str, scored: Sequence[Row]) -> list[float | None]:
