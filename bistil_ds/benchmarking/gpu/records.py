@@ -81,14 +81,19 @@ def _latency(setting: Setting, emit: Emit, names: list[str]) -> None:
     flags = Flags(model=names, dtype=[_dtype(setting)], device=setting.device.type, minutes=0.4 * setting.left() / 60)
     if setting.rehearsal:
         flags.quick, flags.minutes = True, 0.01
-    leave_record(setting, emit, "latency", flags, plan)
+    leave_record(setting, emit, "latency", flags, plan, _unavailable_rows)
+
+
+def _unavailable_rows(content: Content) -> list[str]:
+    return [row["unavailable"] for row in content["rows"] if "unavailable" in row]
 
 
 def _memory(setting: Setting, emit: Emit, names: list[str]) -> None:
     from bistil_ds.benchmarking.memory.flags import Flags, plan
+    from bistil_ds.benchmarking.memory.tables import unavailable_stages
 
     flags = Flags(model=names, dtype=_dtype(setting), device=setting.device.type, quick=setting.rehearsal)
-    leave_record(setting, emit, "memory", flags, plan)
+    leave_record(setting, emit, "memory", flags, plan, unavailable_stages)
 
 
 def _energy(setting: Setting, emit: Emit, names: list[str]) -> None:

@@ -38,18 +38,17 @@ def require_at_least_1(flags: object, *names: str) -> None:
 
 
 def choose_device(name: str | None) -> torch.device:
-    """Return the device called `name`; if that is None, a GPU if there is one, else the CPU.
+    """Return the device called `name`, a GPU with its index; if that is None, a GPU if there is one, else the CPU.
 
     Raises:
         InputError: there is no such device, or it cannot be timed.
     """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=name)
+        device = torch.empty(0, device=name).device  # of "cuda" alone, this is the current GPU with its index
     except (RuntimeError, AssertionError) as error:  # a torch built without CUDA raises AssertionError
         raise InputError(f"--device {name}: cannot be used ({str(error).splitlines()[0]}); give cpu or cuda") from None
-    if (device := torch.device(name)).type not in ("cpu", "cuda"):  # `time_call` can wait for these only
+    if device.type not in ("cpu", "cuda"):  # `time_call` can wait for these only
         raise InputError(f"--device {name}: cannot be timed; give cpu or cuda")
     return device
 

@@ -30,7 +30,10 @@ COPIES = {"inference": 1, "training": 4}
 
 @dataclass(frozen=True)
 class Input:
-    """Input and setting of a measurement: sequences in a batch, tokens in each, dtype of the weights, device."""
+    """Input and setting of a measurement: sequences in a batch, tokens in each, dtype of the weights, device.
+
+    A GPU is given with its index, such as `cuda:0`.
+    """
 
     batch: int
     length: int

@@ -35,19 +35,23 @@ def memory_grids(content: Mapping[str, Any]) -> list[Grid]:
         cells.append(f"{min(row['load_seconds']):.2f}" if row["load_seconds"] else "")
         cells += [_stage(row[stage], reference[stage]) for stage in STAGES]
         grid.rows.append([name, *cells])
-    reasons = [
-        f"{name}, {stage}: {row[stage]['unavailable']}"
-        for name, row in rows.items()
-        for stage in STAGES
-        if "unavailable" in row[stage]
-    ]
     kind = "resident, beyond what the libraries take"
     if content["device"] != "cpu":
         kind = "allocated on the GPU, and in square brackets the most its allocator reserved"
     shares = "in brackets: over the reference's"
     loading = "load: from a warm disk cache until every weight was read"
-    grid.note = "; ".join([f"peaks: {kind}", shares, loading, *reasons])
+    grid.note = "; ".join([f"peaks: {kind}", shares, loading, *unavailable_stages(content)])
     return [grid]
+
+
+def unavailable_stages(content: Mapping[str, Any]) -> list[str]:
+    """Return a line for each stage of a model that could not be measured: the model, the stage and the reason."""
+    return [
+        f"{row['model']}, {stage}: {row[stage]['unavailable']}"
+        for row in content["rows"]
+        for stage in STAGES
+        if "unavailable" in row[stage]
+    ]
 
 
 def memory_plots(content: Mapping[str, Any]) -> list[Plot]:
