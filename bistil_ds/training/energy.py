@@ -1,7 +1,7 @@
 """Energy counters of this machine: one for each visible GPU, and RAPL's for each CPU package and its memory.
 
 If the package zeus is installed, it reads all counters. Otherwise this module reads those of NVIDIA and RAPL itself.
-Energy is never estimated: without a counter there is no figure.
+Energy is never estimated: without a counter that covers the device that computes, there is no figure.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import torch
 
 POWERCAP = Path("/sys/class/powercap")
 
@@ -62,19 +64,30 @@ class Counter:
         return sum(source.joules() for source in self.sources)
 
 
-def energy_counter() -> Counter | None:
-    """Return a counter over all sources of this machine; None if it has no source (`energy_unavailable` says why)."""
-    sources = zeus_sources()[0] if zeus_is_installed() else gpu_sources()[0] + rapl_sources()[0]
+def energy_counter(device: torch.device) -> Counter | None:
+    """Return a counter over `energy_sources`; None if there are none (`energy_unavailable` says why)."""
+    sources, _ = energy_sources(device)
     return Counter(sources) if sources else None
 
 
-def energy_unavailable() -> str | None:
-    """Return, in one line, why this machine has no energy counter; None if it has one."""
-    if zeus_is_installed():
-        sources, reason = zeus_sources()
-        return None if sources else f"unavailable: zeus: {reason}"
-    (gpus, no_gpu), (packages, no_rapl) = gpu_sources(), rapl_sources()
-    return None if gpus or packages else f"unavailable: {no_gpu}; {no_rapl}"
+def energy_unavailable(device: torch.device) -> str | None:
+    """Return, in one line, why this machine has no energy counter of `device`; None if it has one."""
+    _, reason = energy_sources(device)
+    return reason and f"unavailable: {reason}"
+
+
+def energy_sources(device: torch.device) -> tuple[list[Source], str | None]:
+    """Return (the sources that cover a device, None), or ([], the reason for none).
+
+    A CPU is covered by the sources of the CPU packages and their memory; a GPU by those of the GPUs, to which those of
+    the CPU packages are added where there are any.
+    """
+    of_cpus, of_gpus = (zeus_cpus, zeus_gpus) if zeus_is_installed() else (rapl_sources, gpu_sources)
+    cpus, no_cpu = of_cpus()
+    if device.type == "cpu":
+        return cpus, no_cpu
+    gpus, no_gpu = of_gpus()
+    return (gpus + cpus, None) if gpus else ([], no_gpu)
 
 
 def zeus_is_installed() -> bool:
@@ -82,31 +95,36 @@ def zeus_is_installed() -> bool:
     return find_spec("zeus") is not None
 
 
-def zeus_sources() -> tuple[list[Source], str | None]:
-    """Return (a source in millijoules for each counter that zeus reads, None), or ([], the reason for none).
+def zeus_gpus() -> tuple[list[Source], str | None]:
+    """Return (a source in millijoules for each GPU that this process may use, None), or ([], the reason for none)."""
+    from zeus.device import get_gpus
 
-    Of the GPUs, only those that this process may use are included. Zeus runs a process of its own to follow RAPL
-    counters that wrap around.
+    try:
+        count = get_gpus().get_total_energy_consumption
+        return [Source(f"GPU {i}", partial(count, i), 1e-3) for i in range(torch.cuda.device_count())], None
+    except Exception as error:  # zeus raises a different error for every kind of missing device
+        return [], _zeus_says(error)
+
+
+def zeus_cpus() -> tuple[list[Source], str | None]:
+    """Return (a source in millijoules for each CPU package and its memory, None), or ([], the reason for none).
+
+    Zeus runs a process of its own to follow RAPL counters that wrap around.
     """
-    import torch
-    from zeus.device import get_cpus, get_gpus
+    from zeus.device import get_cpus
 
     sources: list[Source] = []
-    reasons = []
     try:
-        if torch.cuda.is_available():
-            count = get_gpus().get_total_energy_consumption
-            sources += [Source(f"GPU {i}", partial(count, i), 1e-3) for i in range(torch.cuda.device_count())]
-    except Exception as error:  # zeus raises a different error for every kind of missing device
-        reasons.append(" ".join(str(error).split()))
-    try:
-        cpus = get_cpus()
-        for index, cpu in enumerate(cpus.cpus):
+        for index, cpu in enumerate(get_cpus().cpus):
             parts = ["package"] + ["dram"] * cpu.supports_get_dram_energy_consumption()
             sources += [Source(f"{part}-{index}", _zeus_reader(cpu, part), 1e-3) for part in parts]
     except Exception as error:
-        reasons.append(" ".join(str(error).split()))
-    return sources, None if sources else "; ".join(reasons) or "no counter"
+        return [], _zeus_says(error)
+    return sources, None if sources else "zeus: no package counter"
+
+
+def _zeus_says(error: Exception) -> str:
+    return f"zeus: {' '.join(str(error).split())}"
 
 
 def _zeus_reader(cpu: Any, part: str) -> Callable[[], int]:
@@ -116,8 +134,6 @@ def _zeus_reader(cpu: Any, part: str) -> Callable[[], int]:
 
 def gpu_sources() -> tuple[list[Source], str | None]:
     """Return (a source in millijoules for each GPU that this process may use, None), or ([], the reason for none)."""
-    import torch
-
     if not torch.cuda.is_available():
         return [], "no NVIDIA GPU"
     if torch.version.hip is not None:

@@ -86,7 +86,7 @@ class SpeedMeter:
     Args:
         flops_per_token: FLOPs of training on one token, for the utilisation.
         device, dtype: where and in what precision the student computes.
-        counter: an energy counter of this machine; None measures no energy.
+        counter: an energy counter that covers the device; None measures no energy.
     """
 
     def __init__(

@@ -13,6 +13,8 @@ from bistil_ds.training.energy import Counter, Source, energy_counter, energy_un
 
 rapl_is_available = pytest.importorskip("zeus.device.cpu.rapl").rapl_is_available
 
+CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
+
 
 @pytest.fixture
 def without_zeus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,8 +92,9 @@ def test_an_unreadable_counter_gives_a_reason_not_a_number(tmp_path: Path) -> No
 @pytest.mark.usefixtures("without_zeus")
 def test_a_machine_without_counters_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("bistil_ds.training.energy.rapl_sources", lambda: rapl_sources(tmp_path))
-    assert energy_counter() is None
-    assert energy_unavailable() == "unavailable: no NVIDIA GPU; no RAPL counter"
+    assert energy_counter(CPU) is None
+    assert energy_unavailable(CPU) == "unavailable: no RAPL counter"
+    assert energy_unavailable(GPU) == "unavailable: no NVIDIA GPU"
 
 
 def test_amds_gpus_are_left_to_zeus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,13 +105,27 @@ def test_amds_gpus_are_left_to_zeus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_zeus")
-def test_one_kind_of_counter_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    add_domain(tmp_path, "intel-rapl:0", "package-0", 1)
-    monkeypatch.setattr("bistil_ds.training.energy.rapl_sources", lambda: rapl_sources(tmp_path))
-    counter = energy_counter()
+def test_a_counter_of_another_device_gives_no_figure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gpu = [Source("GPU 0", lambda: 1, 1.0)]
+    package = add_domain(tmp_path, "intel-rapl:0", "package-0", 1)
+    monkeypatch.setattr(energy, "rapl_sources", lambda: rapl_sources(tmp_path))
+    assert measures(CPU) == "package-0"
+    assert energy_unavailable(CPU) is None
+    assert energy_unavailable(GPU) == "unavailable: no NVIDIA GPU"
+    assert energy_counter(GPU) is None
+    monkeypatch.setattr(energy, "gpu_sources", lambda: (gpu, None))
+    assert measures(GPU) == "GPU 0, package-0"
+    assert measures(CPU) == "package-0", "an idle GPU does not count"
+    package.write_text("")
+    assert measures(GPU) == "GPU 0"
+    assert energy_counter(CPU) is None
+    assert str(energy_unavailable(CPU)).startswith("unavailable: RAPL cannot be read")
+
+
+def measures(device: torch.device) -> str:
+    counter = energy_counter(device)
     assert counter is not None
-    assert counter.joules() == 0
-    assert energy_unavailable() is None
+    return counter.measures
 
 
 @pytest.mark.usefixtures("with_zeus")
@@ -117,16 +134,17 @@ def test_where_zeus_is_installed_it_is_the_only_reader(monkeypatch: pytest.Monke
     memory = add_domain(package.parent, "intel-rapl:0:0", "dram", 2000)
     for reader in ("gpu_sources", "rapl_sources"):
         monkeypatch.delattr(energy, reader)  # ours are not even asked
-    counter = energy_counter()
+    counter = energy_counter(CPU)
     assert counter is not None
     assert counter.measures == "package-0, dram-0"
     package.write_text("401000")
     memory.write_text("102000")
     assert counter.joules() == pytest.approx(0.5)
-    assert energy_unavailable() is None
+    assert energy_unavailable(CPU) is None
+    assert str(energy_unavailable(GPU)).startswith("unavailable: zeus: NVML and AMDSMI unavailable")
 
 
 @pytest.mark.usefixtures("with_zeus")
 def test_where_zeus_finds_nothing_it_says_so(tmp_path: Path) -> None:
-    assert energy_counter() is None
-    assert energy_unavailable() == "unavailable: zeus: no counter"
+    assert energy_counter(CPU) is None
+    assert energy_unavailable(CPU) == "unavailable: zeus: no package counter"

@@ -1,6 +1,6 @@
 """Define the flags of the energy benchmark, and plan its run.
 
-If no energy counter can be read, the record says "unavailable" and why. With --estimate_watts no counter is read:
+If no energy counter of the measured device can be read, the record says "unavailable" and why. With --estimate_watts no counter is read:
 joules are the given power times the time, and the record calls them an estimate. --command measures a whole command,
 such as a training run, instead of models.
 """
@@ -57,7 +57,7 @@ def plan(flags: Flags) -> Job:
     device = choose_device(flags.device)
     case = InputCase(flags.batch, flags.length, all_threads())
     wanted = MeasurementPlan(models, [("eager", flags.dtype)], [case], device, seconds, seed=flags.seed)
-    meter: Meter | str = EstimatingMeter(flags.estimate_watts) if flags.estimate_watts else find_meter()
+    meter: Meter | str = EstimatingMeter(flags.estimate_watts) if flags.estimate_watts else find_meter(device)
     windows = flags.rounds * (len(wanted.names()) + 1)
     announcement = f"{windows} windows of {seconds:g} s: {windows * seconds:.0f} s and more, and loading the models"
 

@@ -126,27 +126,31 @@ class EstimatingMeter:
         return Window(seconds, {"estimate": seconds * self.watts}, None)
 
 
-def find_meter() -> Meter | str:
-    """Return a meter of this machine's counters; without one, a line that begins with "unavailable" and says why."""
+def find_meter(device: torch.device) -> Meter | str:
+    """Return a meter that covers `device`; without one, a line that begins with "unavailable" and says why.
+
+    On a GPU, the joules of the CPU packages are counted too where they can be.
+    """
     if zeus_is_installed():
         try:
-            return _zeus()
+            return _zeus(device)
         except Exception as error:  # zeus raises a different error for every kind of missing device
             return f"unavailable: zeus: {error}"
-    counter = energy_counter()
-    return CounterMeter(counter) if counter else str(energy_unavailable())
+    counter = energy_counter(device)
+    return CounterMeter(counter) if counter else str(energy_unavailable(device))
 
 
-def _zeus() -> ZeusMeter:
-    """Make a meter of all CPUs and of the GPUs that this process may use, try it once, and return it.
+def _zeus(device: torch.device) -> ZeusMeter:
+    """Make a meter of all CPUs and, if `device` is a GPU, of the GPUs that this process may use; try it once.
 
     Raises:
-        RuntimeError: zeus counts no device. Errors of zeus pass through.
+        RuntimeError: zeus has no counter of such a device. Errors of zeus pass through.
     """
     from zeus.monitor import ZeusMonitor
 
-    meter = ZeusMeter(ZeusMonitor(gpu_indices=list(range(torch.cuda.device_count()))))
+    gpus, kind = ([], "package") if device.type == "cpu" else (list(range(torch.cuda.device_count())), "GPU")
+    meter = ZeusMeter(ZeusMonitor(gpu_indices=gpus))
     meter.begin()
-    if not meter.end().joules:
-        raise RuntimeError("no counter")
+    if not any(name.startswith(kind) for name in meter.end().joules):
+        raise RuntimeError(f"no {kind} counter")
     return meter

@@ -24,7 +24,7 @@ from bistil_ds.training.speed import SpeedMeter, training_flops
 class LoggedTrainer(SealedTrainer):
     """`SealedTrainer` whose log holds means of loss terms, tokens/s, model FLOPs utilisation and memory in GiB.
 
-    On a machine with an energy counter, they also hold joules per token.
+    Where an energy counter covers the device, they also hold joules per token.
 
     Args:
         args, kwargs: see `SealedTrainer`.
@@ -59,7 +59,7 @@ class LoggedTrainer(SealedTrainer):
             dtype = next(self.model.parameters()).dtype
             dtype = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else dtype
             flops = training_flops(self.model, self.teacher, ids_BT.shape[1])
-            self.speed = SpeedMeter(flops, self.args.device, dtype, energy_counter())
+            self.speed = SpeedMeter(flops, self.args.device, dtype, energy_counter(self.args.device))
         self.speed.add(ids_BT.numel())
 
     # Logging

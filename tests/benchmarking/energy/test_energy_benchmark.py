@@ -26,7 +26,7 @@ from bistil_ds.training.energy import Counter, Source
 
 rapl_is_available = pytest.importorskip("zeus.device.cpu.rapl").rapl_is_available
 
-CASE, CPU = InputCase(batch=2, length=10, threads=1), torch.device("cpu")
+CASE, CPU, GPU = InputCase(batch=2, length=10, threads=1), torch.device("cpu"), torch.device("cuda:0")
 NAMES = ["mBERT", "mBERT k2 30k"]
 PLAN = MeasurementPlan(NAMES, [], [CASE], CPU, 1.0)
 
@@ -143,7 +143,6 @@ def use_zeus_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_zeus_is_used_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counter = write_powercap(tmp_path / "intel-rapl")
     use_zeus_on(tmp_path / "intel-rapl", monkeypatch)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
 
     class Running(ZeusMeter):
         """A meter whose processor uses a quarter of a joule while zeus looks for its counter."""
@@ -153,7 +152,7 @@ def test_zeus_is_used_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.
             counter.write_text(str(int(counter.read_text()) + 250_000))
 
     monkeypatch.setattr(energy_meter, "ZeusMeter", Running)
-    meter = find_meter()
+    meter = find_meter(CPU)
     assert isinstance(meter, ZeusMeter)
     meter.begin()
     counter.write_text(str(int(counter.read_text()) + 2_500_000))
@@ -161,28 +160,28 @@ def test_zeus_is_used_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.
     assert found.joules == {"package 0": pytest.approx(2.75)}
     assert found.updates is None
     assert found.seconds > 0
+    assert find_meter(GPU) == "unavailable: zeus: no GPU counter", "the processor's counter does not cover a GPU"
 
 
 def test_our_readers_serve_where_zeus_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(energy_meter, "zeus_is_installed", lambda: False)
-    monkeypatch.setattr(energy_meter, "energy_counter", lambda: Counter([Source("package-0", lambda: 1, 1.0)]))
-    assert isinstance(find_meter(), CounterMeter)
-    monkeypatch.setattr(energy_meter, "energy_counter", lambda: None)
-    monkeypatch.setattr(energy_meter, "energy_unavailable", lambda: "unavailable: no RAPL counter")
-    assert find_meter() == "unavailable: no RAPL counter"
+    monkeypatch.setattr(energy_meter, "energy_counter", lambda _: Counter([Source("package-0", lambda: 1, 1.0)]))
+    assert isinstance(find_meter(CPU), CounterMeter)
+    monkeypatch.setattr(energy_meter, "energy_counter", lambda _: None)
+    monkeypatch.setattr(energy_meter, "energy_unavailable", lambda device: f"unavailable: no counter of {device}")
+    assert find_meter(GPU) == "unavailable: no counter of cuda:0"
 
 
 def test_where_zeus_finds_nothing_nothing_else_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_zeus_on(tmp_path / "absent", monkeypatch)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(energy_meter, "energy_counter", lambda: Counter([Source("package-0", lambda: 1, 1.0)]))
-    assert find_meter() == "unavailable: zeus: no counter"
+    monkeypatch.setattr(energy_meter, "energy_counter", lambda _: Counter([Source("package-0", lambda: 1, 1.0)]))
+    assert find_meter(CPU) == "unavailable: zeus: no package counter"
 
 
 def test_the_command_says_unavailable_in_table_and_file_and_no_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bistil_ds.benchmarking.energy.flags.find_meter", lambda: "unavailable: no RAPL counter")
+    monkeypatch.setattr("bistil_ds.benchmarking.energy.flags.find_meter", lambda _: "unavailable: no RAPL counter")
     assert main(["--device", "cpu", "--output_dir", str(tmp_path)]) == 0
     (path,) = tmp_path.glob("energy-*.json")
     rows = json.loads(path.read_text())["rows"]
