@@ -1,8 +1,8 @@
 """Define the flags of the energy benchmark, and plan its run.
 
-If no energy counter of the measured device can be read, the record says "unavailable" and why. With --estimate_watts no counter is read:
-joules are the given power times the time, and the record calls them an estimate. --command measures a whole command,
-such as a training run, instead of models.
+If no energy counter covers the measured device, the record says "unavailable" and why. With --estimate_watts no counter
+is read: joules are the given power times the time, and the record calls them an estimate. --command measures a whole
+command, such as a training run, instead of models.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,15 +19,18 @@ def on_ranks(count: int, threads: int, function: Callable[..., Any], *arguments:
     """Run `function(*arguments)` on `count` ranks at once, with `threads` threads each; return the results by rank.
 
     Function, arguments and results must pickle. Before the function runs, its rank joins the process group and prepares
-    DeepSpeed.
+    DeepSpeed. The first failure ends all ranks, as the others may wait for the one that failed.
 
     Raises:
         RemoteError: a rank could not start, or the function failed on it.
     """
     port = startup.free_port()
-    with ExitStack() as stack, ThreadPoolExecutor(count) as together:
+    with ThreadPoolExecutor(count) as together, ExitStack() as stack:  # processes end before their threads are awaited
         ranks = [stack.enter_context(InOwnProcess(_Rank, rank, count, port, threads)) for rank in range(count)]
-        return list(together.map(lambda process: process.call("run", function, arguments), ranks))
+        calls = [together.submit(process.call, "run", function, arguments) for process in ranks]
+        for call in as_completed(calls):
+            call.result()
+        return [call.result() for call in calls]
 
 
 class _Rank:
