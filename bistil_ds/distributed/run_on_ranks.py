@@ -47,6 +47,7 @@ def run_on_ranks(
     limit = (ON_GPU if torch.cuda.is_available() else ON_CPU) if rank_timeout is None else rank_timeout
     if not 1 <= limit < float("inf"):
         raise InputError(f"--rank_timeout {limit}: expected a number of seconds, at least 1")
+    startup.complete_variables()
     end_with_launcher()
     startup.choose_accelerator()
     if not use_deepspeed:

@@ -42,6 +42,16 @@ def local_world_size() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or world_size())
 
 
+def complete_variables() -> None:
+    """Set LOCAL_RANK, and LOCAL_WORLD_SIZE with it, if the launcher gave this rank none, such as Kubeflow's.
+
+    Such a launcher starts one rank a machine. Libraries that find no LOCAL_RANK would train each rank by itself.
+    """
+    if "RANK" in os.environ and "LOCAL_RANK" not in os.environ:
+        os.environ["LOCAL_RANK"] = "0"
+        os.environ.setdefault("LOCAL_WORLD_SIZE", "1")
+
+
 def choose_accelerator() -> None:
     """Tell DeepSpeed to use the CPU if there is no GPU; DeepSpeed would find that out itself, but print a warning.
 
@@ -57,14 +67,28 @@ def prepare_environment(use_deepspeed: bool) -> None:
     Under DeepSpeed, a rank started by plain `python` gets the variables of a run with one rank. On a machine with GPUs,
     a rank selects its own GPU. On a machine without GPUs, a rank uses its share of the threads, unless OMP_NUM_THREADS
     is set.
+
+    Raises:
+        InputError: this rank sees fewer GPUs than its LOCAL_RANK needs.
     """
     if use_deepspeed and "RANK" not in os.environ:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
         os.environ.update(alone, MASTER_PORT=str(free_port()))
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(_own_gpu())
     else:
         _prepare_cpu(use_deepspeed)
+
+
+def _own_gpu() -> int:
+    """Return the index of this rank's GPU. DeepSpeed and accelerate take LOCAL_RANK, too, so it must be right."""
+    local, seen = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local >= seen:
+        raise InputError(
+            f"LOCAL_RANK {local}: this rank sees {seen} GPU{'s' * (seen > 1)}; let each rank see all GPUs of its "
+            "machine (srun: --gpus-per-node, not --gpus-per-task), or set LOCAL_RANK=0 where each sees only its own"
+        )
+    return local
 
 
 def _prepare_cpu(use_deepspeed: bool) -> None:

@@ -43,7 +43,8 @@ from bistil_ds.distributed.verdict import (
 from bistil_ds.errors import InputError, NonFiniteError, OtherRankError, ProductError
 
 KEY = "bistil_watch"  # of rank 0's address in the store
-KNOWN = InputError, NonFiniteError, OtherRankError, ProductError  # errors that all ranks raise, or rank 0 reports
+# Errors that all ranks raise, or rank 0 reports. Before the ranks have met, another rank has its errors to itself.
+KNOWN = InputError, NonFiniteError, OtherRankError, ProductError
 BUILDING = 0.5  # share of the limit for which a dead rank waits for rank 0, which may be ending its preparation
 
 
@@ -282,7 +283,7 @@ def watching(limit: float) -> Iterator[Watch | None]:
     try:
         yield watch
     except Exception as error:
-        if not isinstance(error, KNOWN):
+        if not isinstance(error, KNOWN) or (watch.building and leader is None):
             watch.report(error)
         raise
     finally:

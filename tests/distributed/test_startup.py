@@ -118,6 +118,22 @@ def test_a_rank_takes_its_share_of_the_threads_once(monkeypatch: pytest.MonkeyPa
     assert threads == [8, 4, 4, 4]
 
 
+@pytest.mark.parametrize(
+    ("given", "completed"),
+    [
+        ({}, {}),
+        ({"RANK": "5"}, {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}),
+        ({"RANK": "5", "LOCAL_RANK": "1"}, {"LOCAL_RANK": "1"}),
+    ],
+)
+def test_ranks_without_a_local_rank_have_a_machine_each(
+    given: dict[str, str], completed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(given))
+    startup.complete_variables()
+    assert os.environ == {**given, **completed}
+
+
 @pytest.mark.slow
 def test_a_second_run_waits_for_rank_0_longer_than_a_collective_may_take() -> None:
     program = PROGRAMS / "prepares_again.py"

@@ -34,6 +34,7 @@ FAULTS: dict[str, tuple[int, str] | None] = {
     "0 sleeps": (0, LATE),
     "1 raises": (1, FAILED),
     "0 raises": (0, FAILED),
+    "1 sees one GPU": (1, "failed: InputError: LOCAL_RANK 1: this rank sees 1 GPU; let each rank see all GPUs"),
     "0 prepares long": None,
     "0 saves long": None,
     "all run twice": None,

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -86,6 +87,8 @@ def run(fault: str, limit: float, watched: Path) -> None:
         threading.Thread(target=stop_when_watched, daemon=True).start()
     if deed == "pauses":
         threading.Thread(target=say_when_watched, args=(watched,), daemon=True).start()
+    if deed == "sees one GPU" and str(startup.rank()) == who:
+        mock.patch.multiple(torch.cuda, is_available=lambda: True, device_count=lambda: 1).start()
     if deed == "never starts":
         startup.REACHED = timedelta(seconds=limit)
         if str(startup.rank()) == who:
