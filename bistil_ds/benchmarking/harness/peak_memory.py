@@ -12,6 +12,8 @@ import torch
 
 from bistil_ds.benchmarking.harness.own_process import run_in_own_process
 
+MiB = 2**20
+
 
 @dataclass
 class Peak:
@@ -30,6 +32,15 @@ class Peak:
     peak: int
     build_seconds: float
     reserved: int | None = None
+
+    @property
+    def own(self) -> int:
+        """Return the bytes of the peak without those of the libraries."""
+        return self.peak - self.empty
+
+    def in_mib(self) -> dict[str, float]:
+        """Return `empty`, `baseline` and `peak` in MiB, as fields of a record's row."""
+        return {f"{name}_mib": getattr(self, name) / MiB for name in ("peak", "baseline", "empty")}
 
 
 def peak_in_own_process(

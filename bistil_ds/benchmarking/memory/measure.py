@@ -92,7 +92,7 @@ def stage_bytes(peak: Peak) -> dict[str, int | None]:
 
     `loaded` and `peak` leave out the libraries. `reserved` is None on a CPU.
     """
-    return {"loaded": peak.baseline - peak.empty, "peak": peak.peak - peak.empty, "reserved": peak.reserved}
+    return {"loaded": peak.baseline - peak.empty, "peak": peak.own, "reserved": peak.reserved}
 
 
 def folder_bytes(folder: Path) -> int:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bistil_ds.benchmarking.harness.benchmark import Content, Values
+from bistil_ds.benchmarking.harness.peak_memory import MiB
 from bistil_ds.benchmarking.harness.plots import Bars, Plot
 from bistil_ds.console.grid import Grid
 
-MiB = 2**20
 STAGES = {"inference": "inference", "training": "training step"}
 
 
@@ -89,4 +89,4 @@ def memory_values(content: Content) -> Values:
     stages, given = ("inference", "training"), content["arguments"]
     where = f"batch {given['batch']}, length {given['length']}, {given['dtype']}, MiB"
     peaks = {(row["model"], f"{stage}, {where}"): row[stage].get("peak") for row in content["rows"] for stage in stages}
-    return {key: ([[peak / 2**20]], 0.0) for key, peak in peaks.items() if peak}
+    return {key: ([[peak / MiB]], 0.0) for key, peak in peaks.items() if peak}

@@ -19,8 +19,6 @@ from bistil_ds.benchmarking.training_step.ways import WAYS, Shape, Steps, random
 from bistil_ds.console.grid import Grid
 from bistil_ds.training.speed import matmul_rate, training_flops
 
-MiB = 2**20
-
 
 def compare_ways(
     shape: Shape,
@@ -32,7 +30,7 @@ def compare_ways(
 ) -> dict[str, Any]:
     """Return a row for each of `WAYS`, timed in turns. Ratios are to `floor`.
 
-    With `memory`, rows have peaks too, which are those of fp32.
+    With `memory`, rows have peaks too, which are those of fp32. Their ratios leave out what the libraries take.
     """
     steps = random_steps(shape, device, dtype)
     ways = {name: steps.way(name) for name in WAYS}
@@ -49,8 +47,7 @@ def compare_ways(
             peaks[name] = peak_in_own_process(single_step, name, shape, str(device), device=str(device))
         floor = peaks["floor"]
         for name, peak in peaks.items():
-            result[name]["peak_mib"], result[name]["baseline_mib"] = peak.peak / MiB, peak.baseline / MiB
-            result[name]["memory_ratio"] = peak.peak / floor.peak
+            result[name] |= {**peak.in_mib(), "memory_ratio": peak.own / floor.own}
             result[name]["memory_ratio_above_baseline"] = (peak.peak - peak.baseline) / (floor.peak - floor.baseline)
     return result
 
@@ -125,7 +122,9 @@ def grid(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Grid:
         dict.fromkeys(key for row in rows.values() for key, value in row.items() if isinstance(value, float))
     )
     cells = [[name, *(_number(row[key]) if key in row else "" for key in columns)] for name, row in rows.items()]
-    return Grid(title, ["", *(column.replace("_", " ") for column in columns)], cells)
+    with_libraries = "memory_ratio" in columns and "empty_mib" not in columns  # an older record
+    note = "memory ratio: with what the libraries take, which newer records leave out" if with_libraries else ""
+    return Grid(title, ["", *(column.replace("_", " ") for column in columns)], cells, note)
 
 
 def throughput_grids(content: Content) -> list[Grid]:

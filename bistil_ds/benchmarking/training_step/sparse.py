@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import BertConfig, BertForTokenClassification
 
 from bistil_ds.benchmarking.harness.benchmark import Content, Tell, Values
-from bistil_ds.benchmarking.harness.peak_memory import peak_in_own_process
+from bistil_ds.benchmarking.harness.peak_memory import MiB, peak_in_own_process
 from bistil_ds.benchmarking.harness.samples import ratio
 from bistil_ds.benchmarking.harness.timing import Way, time_in_turns
 from bistil_ds.benchmarking.models.rows import ratio_text
@@ -20,7 +20,6 @@ from bistil_ds.console.grid import Grid
 from bistil_ds.sparse import attach, maskable_count, random_entries
 from bistil_ds.sparse.maskable import entries_to_train
 
-MiB = 2**20
 DENSE = "dense"
 MEMORY_STEPS = 3
 
@@ -118,7 +117,7 @@ def measure(
                 "seconds": seconds[name],
                 **vars(ratio([[s] for s in seconds[name]], [[s] for s in seconds[DENSE]])),
                 **counted[name],
-                "peak_bytes": peak.peak - peak.empty,
+                "peak_bytes": peak.own,
             }
         )
 

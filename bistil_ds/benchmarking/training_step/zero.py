@@ -15,7 +15,6 @@ from bistil_ds.benchmarking.training_step.ways import WAYS, Shape, Steps, random
 from bistil_ds.distributed.config import find_config, read_config
 from bistil_ds.training.speed import matmul_rate, training_flops
 
-MiB = 2**20
 Measured = tuple[dict[str, list[float]], Peak, float, float]  # what `_measure` returns for a rank
 
 
@@ -42,7 +41,7 @@ def compare_under_zero(stage: int, ranks: int, shape: Shape, rounds: int, device
             "mfu": each * flops / rate,
         }
     most = max((peak for _, peak, *_ in measured), key=lambda peak: peak.peak)
-    rows["ours"] |= {"peak_mib": most.peak / MiB, "baseline_mib": most.baseline / MiB}
+    rows["ours"] |= most.in_mib()
     return rows
 
 

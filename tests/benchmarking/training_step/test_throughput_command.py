@@ -12,9 +12,10 @@ import torch
 from tiny import write_texts
 
 from benchmarks.throughput import main
+from bistil_ds.benchmarking.harness.peak_memory import MiB, Peak
 from bistil_ds.benchmarking.training_step import flags as throughput_flags
 from bistil_ds.benchmarking.training_step import measure as training_step_measure
-from bistil_ds.benchmarking.training_step.measure import compare_ways
+from bistil_ds.benchmarking.training_step.measure import compare_ways, throughput_grids
 from bistil_ds.benchmarking.training_step.ways import Shape, random_steps
 from bistil_ds.training.speed import training_flops
 
@@ -71,6 +72,20 @@ def test_each_table_names_the_shape_and_the_length_it_is_of(tmp_path: Path, monk
     of_shapes = [f"{shape}, length {length}" for shape in ("mBERT", "mmBERT-base") for length in (8, 16)]
     tables = [row["table"] for row in json.loads(path.read_text())["rows"]]
     assert tables == [name for each in of_shapes for name in (each, f"our step with a cheaper teacher, {each}")]
+
+
+def test_ratios_of_memory_leave_out_what_the_libraries_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks = iter([Peak(300 * MiB, 310 * MiB, most * MiB, 1.0) for most in (400, 600, 420)])
+    monkeypatch.setattr(training_step_measure, "peak_in_own_process", lambda *_, **__: next(peaks))
+    shape = Shape(length=4, batch=1, layers=2, width=8, heads=2, vocabulary=20)
+    rows = compare_ways(shape, 1, torch.device("cpu"), memory=True, tell=lambda done, what: None)
+    assert [row["memory_ratio"] for row in rows.values()] == [1, 3, 1.2]
+    assert [row["peak_mib"] for row in rows.values()] == [400, 600, 420]
+    (table,) = throughput_grids({"rows": [{"table": "t", "way": name, **row} for name, row in rows.items()]})
+    assert "empty mib" in table.columns
+    assert not table.note
+    old = [{"table": "t", "way": "floor", "peak_mib": 400.0, "memory_ratio": 1.0}]
+    assert "with what the libraries take" in throughput_grids({"rows": old})[0].note
 
 
 def mfu_of(other: dict[str, Any], row: dict[str, Any]) -> float:
