@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import SUPPRESS
 from dataclasses import dataclass, field
 
 import torch
@@ -177,9 +178,12 @@ class TaskLossArguments:
 class TaskTrainingArguments(SealedArguments):
     """`transformers.TrainingArguments` with the defaults of task training.
 
-    Stages validate after every epoch, except full stages, which never validate.
+    Stages validate after every epoch, except full stages, which never validate. `--max_steps` and `--num_train_epochs`
+    are refused, as each stage has its own; so `--help` hides them.
     """
 
+    max_steps: int = field(default=-1, metadata={"help": SUPPRESS})
+    num_train_epochs: float = field(default=SealedArguments.num_train_epochs, metadata={"help": SUPPRESS})
     output_dir: str | None = field(default=None, metadata={"help": "Run folder; default: runs/<script>-<time>."})
     per_device_train_batch_size: int = field(default=8, metadata={"help": "Examples per device and micro-step."})
     per_device_eval_batch_size: int = field(default=32, metadata={"help": "Examples per device in validation."})

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 import bistil_ds
+from bistil_ds.commands import task, teacher
 from bistil_ds.commands.general import COMMAND, main
 from bistil_ds.console import cli
 from bistil_ds.console.progress import progress_bar, share_bar
@@ -22,7 +24,12 @@ REPOSITORY = Path(__file__).parents[2]
 RECIPES = sorted((REPOSITORY / "launch_scripts" / "recipes").glob("*.yaml"))
 
 
-def help_of(flag: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+def help_of(
+    flag: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    main: Callable[[Sequence[str]], int] = main,
+) -> str:
     monkeypatch.setenv("COLUMNS", "120")
     with pytest.raises(SystemExit) as stop:
         main([flag])
@@ -50,6 +57,27 @@ def test_help_all_shows_every_flag(capsys: pytest.CaptureFixture[str], monkeypat
     for kind in COMMAND.flags:
         for name in kind.__dataclass_fields__:  # type: ignore[attr-defined]
             assert f"--{name}" in page or name in ("_n_gpu", "distributed_state", "deepspeed_plugin"), name
+
+
+@pytest.mark.parametrize("tune", [task.main, teacher.main])
+@pytest.mark.parametrize("flag", ["--help", "--help_all"])
+def test_task_trainings_help_hides_the_lengths_that_it_refuses(
+    tune: Callable[..., int], flag: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = help_of(flag, capsys, monkeypatch, tune)
+    assert "  --sparse_max_steps N" in page
+    assert "  --sparse_epochs X" in page
+    assert "--max_steps" not in page
+    assert "--num_train_epochs" not in page
+
+
+def test_the_opposite_of_a_switch_says_what_it_turns_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = help_of("--help", capsys, monkeypatch, task.main).splitlines()
+    assert [line.split() for line in lines if "--no_" in line] == [
+        [f"--no_{name}", "Turn", "off", f"--{name}."] for name in ("normalise", "upsample")
+    ]
 
 
 def test_a_preset_stands_for_flags_and_flags_beside_it_count(tmp_path: Path) -> None:
