@@ -84,7 +84,7 @@ def arrange(parser: argparse.ArgumentParser, types: Sequence[type], everything: 
     for action in parser._actions:
         if action.choices is None or action.dest in METAVARS:
             action.metavar = _metavar(action)
-        if isinstance(action, argparse._StoreFalseAction):  # the parser gives --no_x the text of --x
+        if action.const is False:  # the parser gives --no_x the text of --x
             action.help = f"Turn off --{action.dest}."
     kinds = [kind for kind in types if issubclass(kind, TrainingArguments)]
     if not kinds:

@@ -26,6 +26,7 @@ from bistil_ds.console import cli
 BLOCKS = [block for path in DOCUMENTS for block in blocks(path)]
 SCRIPTS = [path for folder in ("launch_scripts", "benchmarks") for path in sorted((REPOSITORY / folder).glob("*.py"))]
 OTHERS_FLAGS = {"quiet", "signals-to-handle", "node-rank", "master-addr", "rdzv-backend", "module", "no-deps"}
+OTHERS_FLAGS |= {"gpus-per-node", "gpus-per-task"}  # Slurm's
 
 
 def check_block(block: Block) -> None:
