@@ -14,7 +14,7 @@ from bistil_ds.distillation.from_flags import FLAGS
 from bistil_ds.distillation.languages import check_same_texts
 from bistil_ds.distillation.request import OF_SIDES, DistillationRequest
 from bistil_ds.distributed import startup, universal
-from bistil_ds.distributed.config import find_config, zero_stage
+from bistil_ds.distributed.config import find_config
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.runs import checkpoints, holding
@@ -23,7 +23,8 @@ from bistil_ds.runs.record import RECORD_FILE, RunRecord, check_same_run, read_s
 from bistil_ds.text.batches import steps_of_epochs
 from bistil_ds.text.corpus import corpus_hash, readings
 from bistil_ds.training.arguments import seals_of
-from bistil_ds.training.flags.resuming import check_stage, fixed_flags
+from bistil_ds.training.flags.resuming import check_start, fixed_flags, of_start
+from bistil_ds.training.flags.step_size import StepSize
 
 # Reason → flags that may change when a run is resumed. `training/flags/inherited.py` lists more such flags.
 MAY_CHANGE = {
@@ -88,7 +89,7 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
     if request.training["max_steps"] < 0:
         request = _with_steps(request, _steps(request, report["chunks"]))
     seeds = {"seed": request.training["seed"]}
-    results = {"build": report, "zero_stage": zero_stage(request.training["deepspeed"])}
+    results = {"build": report, **of_start(request.training.values)}
     RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data, results=results)
     return PreparedRun(request, folder, is_new=True)
 
@@ -97,7 +98,7 @@ def _steps(request: DistillationRequest, chunks: Mapping[str, Mapping[str, int]]
     """Return how many optimiser steps the requested epochs take, from the number of chunks of each language."""
     training = request.training
     sizes = [chunks[corpus.language]["train"] for corpus in request.corpora]
-    rows = training["per_device_train_batch_size"] * training["gradient_accumulation_steps"] * startup.world_size()
+    rows = StepSize.of(training.values, startup.world_size()).rows
     return steps_of_epochs(training["num_train_epochs"], sizes, rows, training["language_temperature"])
 
 
@@ -125,7 +126,7 @@ def _check_resumed(
     names = fixed_flags(FLAGS, MAY_CHANGE) - set(checks.NO_EFFECT) - ({"teacher_model"} if teacher_may_move else set())
     if request.plan.student:
         names -= set(checks.STUDENTS_OWN)  # version 0.1 accepted them beside --student and ignored them
-    check_stage(flags["deepspeed"], folder)
+    check_start(flags, folder)
     later = {"max_texts": None, "language_temperature": None, "keep_first": False}  # flags that earlier versions lacked
     recorded = {**later, **recorded}
     if isinstance(recorded.get("layer_map"), str):  # recorded as the user wrote it, perhaps with spaces

@@ -32,6 +32,7 @@ from bistil_ds.text.batches import MonolingualBatches, steps_of_epochs
 from bistil_ds.text.chunks import MultilingualChunks, collate_chunks
 from bistil_ds.text.masking import mask_tokens
 from bistil_ds.training.finite_trainer import BatchLoss
+from bistil_ds.training.flags.step_size import StepSize
 from bistil_ds.training.graphs.flag import check_graphs
 from bistil_ds.training.log.tensor_board import TensorBoardText
 from bistil_ds.training.progress import EndOfRun
@@ -110,7 +111,7 @@ class DistillationTrainer(GraphedTrainer):
         if args.max_steps < 0:
             assert args.num_train_epochs is not None  # the arguments give it a number
             sizes = [len(chunks) for chunks in train_dataset.values()]
-            rows = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+            rows = StepSize.of(vars(args), args.world_size).rows
             args.max_steps = steps_of_epochs(args.num_train_epochs, sizes, rows, args.language_temperature)
         super().__init__(
             model,

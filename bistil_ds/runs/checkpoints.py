@@ -30,13 +30,14 @@ class Checked(str):
     __slots__ = ()
 
 
-def seal(folder: Path, world_size: int, seals: Seals, best: str | None = None) -> None:
+def seal(folder: Path, world_size: int, seals: Seals, best: str | None = None, **about: Any) -> None:
     """Seal a checkpoint, or the result of a stage, that `world_size` ranks have written.
 
     Args:
         best: the run's best checkpoint so far, if there is one.
+        about: further values to sign; anything that JSON can hold.
     """
-    seals.write(folder, world_size=world_size, best=Path(best).name if best else None)
+    seals.write(folder, world_size=world_size, best=Path(best).name if best else None, **about)
 
 
 def broken(folder: Path, hash_of: Hash = file_hash) -> str | None:

@@ -61,9 +61,8 @@ class BaseTrainer(LoggedTrainer):
         if not isinstance(sampler, LengthGroupedSampler):
             return sampler
         args = self.args
-        examples = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         seed = args.seed if args.data_seed is None else args.data_seed
-        return LengthGroups(examples, sampler.lengths, seed, lambda: int(self.state.epoch or 0))
+        return LengthGroups(self.step_size().rows, sampler.lengths, seed, lambda: int(self.state.epoch or 0))
 
     def record(self, **results: Any) -> None:
         """Add results, as JSON values, to the run's record; a trainer made in Python has none."""

@@ -94,8 +94,8 @@ class LotteryTicketTrainer:
 
         Args:
             resume: True or "true": continue from the newest whole checkpoint or finished stage. A folder: continue from
-                this checkpoint, which must be of the interrupted stage. The number of ranks may change. None: start
-                anew; the run folder must hold no stage yet.
+                this checkpoint, which must be of the interrupted stage. The number of ranks may change if a step
+                keeps its rows over all ranks. None: start anew; the run folder must hold no stage yet.
 
         Returns:
             The SFT, with fp32 differences at exactly K entries, and the head in `dense`. After a dense stage, `dense`
@@ -103,8 +103,8 @@ class LotteryTicketTrainer:
 
         Raises:
             InputError: the run folder holds an earlier run and `resume` is None; `resume` is no whole checkpoint of the
-                run; an earlier stage had another base model or K; `base_folder` has other weights than the model; or
-                `sparse` does not fit the model.
+                run; a step would have another number of rows than before; an earlier stage had another base model or
+                K; `base_folder` has other weights than the model; or `sparse` does not fit the model.
             NonFiniteError: a stage met a loss, gradient or weight that is not finite; its result is not saved.
         """
         if not resume and (begun := [stage.folder for stage in self.stages if stage.folder.exists()]):

@@ -14,7 +14,7 @@ from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole
 from bistil_ds.runs.record import RunRecord, check_same_run, read_start
 from bistil_ds.sparse import SparseArguments, maskable_count
 from bistil_ds.training.arguments import seals_of
-from bistil_ds.training.flags.resuming import check_stage, fixed_flags
+from bistil_ds.training.flags.resuming import check_start, fixed_flags, of_start
 from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
 from bistil_ds.tuning.building import BASE
 from bistil_ds.tuning.checks import NO_EFFECT, check_models, longest_of
@@ -84,7 +84,7 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
         first, own = examples.train[0].examples[:1], task.for_model(build / BASE)
         own.features(first, tokenizer, labels, longest, training=True)  # raises if `longest` is too short
     seeds = {"seed": training["seed"]}
-    results = {"build": {**report, **base}, "zero_stage": zero_stage(training["deepspeed"])}
+    results = {"build": {**report, **base}, **of_start(training.values)}
     RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data, results=results)
     return PreparedRun(request, folder, labels, base, is_new=True)
 
@@ -94,7 +94,7 @@ def _check_resumed(
 ) -> None:
     recorded, data = read_start(folder)
     flags, model = request.as_flags(), request.model
-    check_stage(flags["deepspeed"], folder)
+    check_start(flags, folder)
     names = fixed_flags((*model.types, TaskDataArguments, SparseArguments, TaskTrainingArguments), {}) - set(NO_EFFECT)
     if materials_may_move:
         names -= {*model.models, model.sfts, "train_file", "dev_file"}

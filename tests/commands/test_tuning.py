@@ -115,7 +115,7 @@ class Killed(Exception):
 
 
 def test_a_run_killed_in_the_sparse_stage_resumes_to_the_same_bits(
-    material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert task.main(flags(material, tmp_path / "whole")) == 0
 
@@ -130,6 +130,8 @@ def test_a_run_killed_in_the_sparse_stage_resumes_to_the_same_bits(
     assert [path.name for path in (tmp_path / "cut").glob("*/checkpoint-*")] == ["checkpoint-2"]
     assert not (tmp_path / "cut" / "sft.safetensors").exists()
     again = [*flags(material, tmp_path / "cut"), "--resume_from_checkpoint", "true"]
+    assert task.main([*again, "--gradient_accumulation_steps", "2"]) == 2
+    assert "8 rows in a step, but 4 in" in capsys.readouterr().err
     assert task.main(again) == 0
     one, other = (SparseFineTuning.load(tmp_path / name) for name in ("whole", "cut"))
     for name, diff in one.sparse.items():

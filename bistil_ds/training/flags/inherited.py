@@ -57,7 +57,7 @@ DECIDES = {
 
 MAY_CHANGE = {
     "where the run is, and where it goes on": ("local_rank", "output_dir", "resume_from_checkpoint"),
-    "how a step is divided; another number of ranks may need it": (
+    "how a step is divided; another number of ranks may need it, and `StepSize` is compared": (
         *("gradient_accumulation_steps", "per_device_train_batch_size"),
     ),
     "how it is computed": (

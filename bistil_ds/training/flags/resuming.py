@@ -1,4 +1,4 @@
-"""Find the flags whose values a resumed run must keep, and check at which ZeRO stage it may go on."""
+"""Find the flags whose values a resumed run must keep, and check that its ZeRO stage and the rows of a step go on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
+from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import zero_stage
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.training.flags.inherited import MAY_CHANGE, NO_EFFECT, by_name
+from bistil_ds.training.flags.step_size import ROWS_OF_STEP, StepSize
 
 # Reason → flags of `SealedArguments` that may change.
 SEALED = {
@@ -30,13 +33,26 @@ def fixed_flags(kinds: Sequence[type], may_change: Mapping[str, tuple[str, ...]]
     return {one.name for kind in kinds for one in fields(kind) if one.init} - free
 
 
-def check_stage(deepspeed: str | None, folder: Path) -> None:
-    """Raise InputError if a run cannot go on at a ZeRO stage (None without DeepSpeed) because of the one of its start.
+def of_start(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run with these training arguments records at its start, for `check_start` to compare."""
+    return {
+        "zero_stage": zero_stage(training["deepspeed"]),
+        ROWS_OF_STEP: StepSize.of(training, startup.world_size()).rows,
+    }
 
-    ZeRO-1 to ZeRO-3 go on with each other's checkpoints, which a Notice says; ZeRO-0 and runs without DeepSpeed only
-    with their own. A run of an earlier version, which recorded no stage, passes.
+
+def check_start(training: Mapping[str, Any], folder: Path) -> None:
+    """Raise InputError if a run cannot go on with these training arguments because of how it was started.
+
+    A step keeps its number of rows over all ranks. ZeRO-1 to ZeRO-3 go on with each other's checkpoints, which a Notice
+    says; ZeRO-0 and runs without DeepSpeed only with their own. What an earlier version did not record passes.
     """
     results = RunRecord.open(folder).content["results"]
+    _check_stage(training["deepspeed"], folder, results)
+    StepSize.of(training, startup.world_size()).check_kept(results.get(ROWS_OF_STEP), folder)
+
+
+def _check_stage(deepspeed: str | None, folder: Path, results: Mapping[str, Any]) -> None:
     stage = zero_stage(deepspeed)
     then = results.get("zero_stage", stage)
     if stage == then:
@@ -45,7 +61,7 @@ def check_stage(deepspeed: str | None, folder: Path) -> None:
         raise InputError(
             f"--deepspeed {deepspeed}: is {_named(stage)}, but the run in {folder} was started {_named(then)}"
         )
-    warnings.warn(f"{folder}: goes on {_named(stage)}; it was started {_named(then)}", Notice, stacklevel=3)
+    warnings.warn(f"{folder}: goes on {_named(stage)}; it was started {_named(then)}", Notice, stacklevel=4)
 
 
 def _named(stage: int | None) -> str:

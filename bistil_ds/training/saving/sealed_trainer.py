@@ -23,10 +23,12 @@ from bistil_ds.distributed.startup import wait_for_every_rank
 from bistil_ds.distributed.universal import mend_optimizer
 from bistil_ds.models.parameters import save_under_own_names
 from bistil_ds.runs import checkpoints
+from bistil_ds.runs.seals import read_seal
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
 from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.finite_trainer import FiniteTrainer
+from bistil_ds.training.flags.step_size import ROWS_OF_STEP, StepSize
 from bistil_ds.training.saving import resuming
 
 
@@ -60,13 +62,16 @@ class SealedTrainer(FiniteTrainer):
                 `checkpoints.Checked` is not checked again.
 
         Raises:
-            InputError: the folder is not one of this run's checkpoints; it is not whole; or the user's key did not sign
-                it, and `args.trust_checkpoint` is not set.
+            InputError: the folder is not one of this run's checkpoints; it is not whole; the user's key did not sign
+                it, and `args.trust_checkpoint` is not set; or a step would have another number of rows than before.
             NonFiniteError: see `FiniteTrainer`.
         """
         if resume_from_checkpoint and not isinstance(resume_from_checkpoint, checkpoints.Checked):
             found = resuming.find_checkpoint(self.args, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
+        if resume_from_checkpoint:
+            recorded = read_seal(Path(str(resume_from_checkpoint))).get(ROWS_OF_STEP)
+            self.step_size().check_kept(recorded, str(resume_from_checkpoint))
         wait_for_every_rank()  # reading the data may have taken longer on one rank than exchanges may last
         with self.during_training():
             return super().train(resume_from_checkpoint, *args, **kwargs)
@@ -193,9 +198,15 @@ class SealedTrainer(FiniteTrainer):
         self._barrier()
         with failing_together():
             if self.args.should_save:
-                checkpoints.seal(folder, self.args.world_size, seals_of(self.args), self.state.best_model_checkpoint)
+                about = {ROWS_OF_STEP: self.step_size().rows}
+                best = self.state.best_model_checkpoint
+                checkpoints.seal(folder, self.args.world_size, seals_of(self.args), best, **about)
         self._prune(folder)
         self.on_saved()
+
+    def step_size(self) -> StepSize:
+        """Return what makes up an optimiser step of this run."""
+        return StepSize.of(vars(self.args), self.args.world_size)
 
     def _prune(self, newest: Path) -> None:
         """Delete the oldest checkpoints, so that no more are left than `args.save_total_limit` allows."""

@@ -67,6 +67,7 @@ def begun(material: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedR
 
 def resumed(material: Path, run: PreparedRun, **flags: Any) -> PreparedRun:
     given: dict[str, Any] = {"output_dir": str(run.folder), "num_train_epochs": 1.0, "deepspeed": "zero1"}
+    given["per_device_train_batch_size"] = 16  # on one rank, where it began with 8 on two
     return prepare(request(material, **{**given, "resume_from_checkpoint": "true", **flags}))
 
 
@@ -89,8 +90,11 @@ def test_every_flag_that_a_table_does_not_free_is_refused_with_both_values(comma
             check_same_run(given, recorded, wanted, tmp_path)
 
 
-def test_the_same_flags_resume_also_on_another_number_of_ranks(material: Path, begun: PreparedRun) -> None:
-    assert resumed(material, begun).request.training["max_steps"] == begun.request.training["max_steps"]
+def test_another_number_of_ranks_resumes_where_a_step_keeps_its_rows(material: Path, begun: PreparedRun) -> None:
+    for batch, accumulation in ((16, 1), (8, 2)):
+        flags = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+        again = resumed(material, begun, **flags).request.training
+        assert again["max_steps"] == begun.request.training["max_steps"]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +110,8 @@ def test_the_same_flags_resume_also_on_another_number_of_ranks(material: Path, b
         ({"deepspeed": None}, "is without DeepSpeed, but the run in .* was started at ZeRO stage 1"),
         ({"teacher_dtype": "float16"}, "--teacher_dtype float16: .* started with auto"),
         ({"vocab_size": 50}, "--vocab_size 50"),
+        ({"per_device_train_batch_size": 8}, "8 rows in a step, but 16 in .*; --gradient_accumulation_steps 2 keeps it"),
+        ({"gradient_accumulation_steps": 2}, "32 rows in a step, but 16 in .*; --gradient_accumulation_steps 1 keeps"),
     ],
 )
 def test_what_the_checkpoint_decides_is_refused(
@@ -161,8 +167,10 @@ def test_a_run_of_an_earlier_version_resumes(material: Path, tmp_path: Path) -> 
     text = record.read_text(encoding="utf-8")
     assert '"num_train_epochs": null' in text
     old = text.replace('"num_train_epochs": null', '"num_train_epochs": 3.0').replace('"zero_stage": null', '"x": 1')
+    assert '"rows_of_step": 8' in old
+    old = old.replace('"rows_of_step": 8', '"y": 1')
     record.write_text(old, encoding="utf-8")
-    resumed(material, run, num_train_epochs=None, max_steps=9, deepspeed=None)
+    resumed(material, run, num_train_epochs=None, max_steps=9, deepspeed=None)  # with another batch, too
 
 
 def test_the_fields_that_transformers_has_are_all_of_a_command() -> None:

@@ -54,6 +54,16 @@ def test_a_run_that_was_moved_and_has_no_step_left_ends_with_its_best_model(
     assert all(parameter.equal(weights[name]) for name, parameter in again.model.named_parameters())
 
 
+def test_a_step_keeps_its_rows(base: Path, run: tuple[Path, material.TagTrainer], tmp_path: Path) -> None:
+    out = shutil.copytree(run[0], tmp_path / "out")
+    with pytest.raises(InputError, match=r"2 rows in a step, but 4 in .*checkpoint-4, .*accumulation_steps 2 keeps it"):
+        trainer(base, out, per_device_train_batch_size=2).train(resume_from_checkpoint="true")
+    trainer(base, out, per_device_train_batch_size=2, gradient_accumulation_steps=2).train("true")
+    write_seal(out / "checkpoint-4", world_size=1, best="checkpoint-2")  # an earlier version's has no number of rows
+    again = trainer(base, out, per_device_train_batch_size=2)
+    again.train(resume_from_checkpoint=checkpoints.Checked(out / "checkpoint-4"))
+
+
 def test_a_run_that_was_killed_before_it_removed_old_checkpoints_removes_them_when_it_goes_on(
     base: Path, run: tuple[Path, material.TagTrainer], tmp_path: Path
 ) -> None:
