@@ -14,6 +14,7 @@ from bistil_ds.distributed.config import check_deepspeed
 from bistil_ds.distributed.parser import check_parsed
 from bistil_ds.errors import InputError
 from bistil_ds.runs.seals import Seals
+from bistil_ds.training.flags.choices import check_choices
 from bistil_ds.training.flags.inherited import check_effects
 from bistil_ds.training.flags.trial import idle_flag, try_arguments, unplaced
 from bistil_ds.training.kernels.flag import chosen_kernels, kernels_field
@@ -102,6 +103,7 @@ def check_training_arguments(
             warnings.simplefilter("ignore")  # the warnings come again when the run starts
             for changes in stages:
                 args = unplaced(training, **changes)
+                check_choices(args)
                 optimizer = try_arguments(args)
                 resumes = training["resume_from_checkpoint"]  # version 0.1 let runs begin with such a flag
                 if not resumes and (name := idle_flag(training, changes)):

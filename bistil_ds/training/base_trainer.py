@@ -15,6 +15,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from bistil_ds.errors import NonFiniteError, Preempted
 from bistil_ds.runs.folder import is_begun, run_of
 from bistil_ds.runs.record import RunRecord
+from bistil_ds.training.flags.choices import check_choices
 from bistil_ds.training.kernels.choice import KernelChoice, choose_kernels
 from bistil_ds.training.log.logged_trainer import LoggedTrainer
 from bistil_ds.training.log.tensor_board import TensorBoardText
@@ -31,12 +32,16 @@ class BaseTrainer(LoggedTrainer):
 
     Args:
         model, args, keep_files, kwargs: see `SealedTrainer`.
+
+    Raises:
+        InputError: see `check_choices`.
     """
 
     control: TrainerControl
     _kernel_choice: KernelChoice | None = None  # made at first use, because every rank takes part
 
     def __init__(self, model: PreTrainedModel, args: Any, *, keep_files: Sequence[Path] = (), **kwargs: Any) -> None:
+        check_choices(args)
         if args.n_gpu > 1:
             args._n_gpu = 1  # DataParallel's replicas record no attention; launch a process for each GPU instead
         if args.ddp_find_unused_parameters is None:

@@ -12,6 +12,7 @@ import torch
 from sparse_material import base, quiet
 from transformers import set_seed
 
+from bistil_ds.errors import InputError
 from bistil_ds.training.sampling import LengthGroups
 
 __all__ = ["base", "quiet"]
@@ -24,7 +25,7 @@ def trainer(base: Path, folder: Path, **changes: Any) -> material.TagTrainer:
     return material.factory(rows=18)(material.load(base), args, None)
 
 
-@pytest.mark.parametrize("strategy", ["random", "sequential", "group_by_length", "batch_rebalance"])
+@pytest.mark.parametrize("strategy", ["random", "sequential", "group_by_length"])
 def test_a_run_goes_on_with_the_batches_that_it_would_have_had(base: Path, tmp_path: Path, strategy: str) -> None:
     whole = trainer(base, tmp_path / "whole", train_sampling_strategy=strategy)
     whole.train()
@@ -36,6 +37,11 @@ def test_a_run_goes_on_with_the_batches_that_it_would_have_had(base: Path, tmp_p
     again.train(resume_from_checkpoint="true")
     weights = dict(whole.model.named_parameters())
     assert all(parameter.equal(weights[name]) for name, parameter in again.model.named_parameters())
+
+
+def test_batches_that_a_resumed_run_would_not_have_had_are_refused(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--train_sampling_strategy batch_rebalance"):
+        trainer(base, tmp_path, train_sampling_strategy="batch_rebalance")
 
 
 def order(batch_size: int, lengths: list[int], seed: int = 0, epoch: int = 0) -> list[int]:

@@ -73,8 +73,6 @@ def try_arguments(args: TrainingArguments) -> torch.optim.Optimizer:
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.grad = torch.ones_like(parameter)
-        if callable(getattr(optimizer, "train", None)):
-            optimizer.train()  # type: ignore[attr-defined]
         optimizer.step()
         _advance(scheduler)
     return optimizer

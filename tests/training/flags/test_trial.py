@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -81,6 +82,9 @@ def test_a_choice_works_or_is_refused_in_words(name: str, value: Any, capfd: pyt
         ({"lr_scheduler_type": "constant", "lr_scheduler_kwargs": '{"num_cycles": 1}'}, "--lr_scheduler_kwargs"),
         ({"save_strategy": "best", "load_best_model_at_end": False}, "metric_for_best_model"),
         ({"eval_strategy": "no"}, "--load_best_model_at_end"),
+        ({"eval_steps": 25, "save_steps": 50}, "--save_steps 50: the best validation may have no checkpoint"),
+        ({"eval_steps": 0.1, "save_steps": 0.2}, "give --save_steps 0.1, or --save_strategy best"),
+        ({"optim": "schedule_free_radam"}, "--optim schedule_free_radam: "),
         ({"seed": -1}, "--seed -1: expected a whole number from 0 to 4294967295"),
         ({"data_seed": 2**32}, "--data_seed 4294967296"),
         ({"weight_decay": float("nan")}, "--weight_decay nan: expected a number of at least 0"),
@@ -109,10 +113,23 @@ def test_what_would_fail_later_is_refused(flags: dict[str, Any], message: str) -
         {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": '{"min_lr": 1e-6}'},
         {"torch_compile": True},
         {"lr_scheduler_type": "reduce_lr_on_plateau", "lr_scheduler_kwargs": '{"patience": 3}'},
+        {"eval_steps": 25, "save_steps": 50, "load_best_model_at_end": False},
+        {"eval_steps": 25, "save_steps": 50, "save_strategy": "best"},
     ],
 )
 def test_flags_that_change_the_update_or_the_schedule_pass(flags: dict[str, Any]) -> None:
     assert tried(**flags) == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"train_sampling_strategy": "batch_rebalance"}, "--train_sampling_strategy batch_rebalance: "),
+        ({"eval_strategy": "steps", "save_strategy": "steps"}, "--save_steps 500: .* give --save_steps 50, "),
+    ],
+)
+def test_what_would_fail_later_in_tuning_is_refused(flags: dict[str, Any], message: str) -> None:
+    assert re.match(message, tried(TaskTrainingArguments, metric_for_best_model="eval_f1", **flags))
 
 
 def test_fp16_needs_a_gpu() -> None:
