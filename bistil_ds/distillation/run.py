@@ -21,6 +21,7 @@ from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import ALIGNMENT, OURS, base_vocab_size, model_bytes, read_layer_map
 from bistil_ds.training.product import check_product
+from bistil_ds.training.saving.kept import kept_step, validation_at
 from bistil_ds.training.speed import peak_memory
 from bistil_ds.vocabulary import load_kept_ids
 
@@ -103,17 +104,16 @@ def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
 
 
 def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str, Any]:
-    """Return the run's results: steps, validations before and at the best checkpoint, speed, costs, and model bytes."""
-    history = [row for row in trainer.state.log_history if "eval_loss" in row]
-    saved = [row for row in history if row["step"]]  # a validation at step 0 belongs to no checkpoint
-    speeds = [row["tokens_per_second"] for row in trainer.state.log_history if "tokens_per_second" in row]
+    """Return the run's results: steps, validations before training and of the kept student, speed, costs, sizes."""
+    state, metric = trainer.state, "eval_loss"
+    speeds = [row["tokens_per_second"] for row in state.log_history if "tokens_per_second" in row]
     return {
-        "steps": trainer.state.global_step,
-        "validation_before": history[0] if history else None,
-        "validation_best": min(saved, key=lambda row: row["eval_loss"], default=None),
+        "steps": state.global_step,
+        "validation_before": validation_at(state, 0, metric),
+        "validation_best": validation_at(state, kept_step(trainer.args, state), metric),
         "tokens_per_second": sorted(speeds)[len(speeds) // 2] if speeds else None,
-        "tokens": trainer.state.num_input_tokens_seen,
-        "flops": trainer.state.total_flos,
+        "tokens": state.num_input_tokens_seen,
+        "flops": state.total_flos,
         "teacher_bytes": model_bytes(built / building.TEACHER),
         "student_bytes": model_bytes(folder),
     }

@@ -13,7 +13,7 @@ from bistil_ds.training.terms import MEASURED, terms_of
 
 
 def print_student_summary(record: dict[str, Any], folder: Path) -> None:
-    """Print sizes of teacher and student, and each language's loss terms in the first and in the best validation."""
+    """Print sizes of teacher and student, and each language's loss terms before training and of the kept student."""
     results, arguments = record["results"], record["arguments"]
     build = results.get("build", {})
     sizes = [
@@ -24,12 +24,12 @@ def print_student_summary(record: dict[str, Any], folder: Path) -> None:
     rows = [[name, f"{build.get(key, 0):,}", "" if size is None else f"{size / 1e6:.1f}"] for name, key, size in sizes]
     show(Grid("sizes", ["", "parameters", "MB"], rows))
     before, after = results["validation_before"], results["validation_best"]
-    if before and after:
+    if after:
         table = Grid("validation", ["language", "term", "before", "after"], texts=2)
         for language in recorded_languages(arguments):
             for term in ("loss", *(one.name for one in terms_of(phase=1)), *MEASURED):
                 key = f"eval_{language}_{term}"
                 if key in after:
-                    table.rows.append([language, term, f"{before[key]:.5g}", f"{after[key]:.5g}"])
+                    table.rows.append([language, term, f"{before[key]:.5g}" if before else "", f"{after[key]:.5g}"])
         show(table)
     say(f"student: {folder}    log: tensorboard --logdir {shlex.quote(str(folder))}")

@@ -16,6 +16,7 @@ from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.tasks.data import TaskData
 from bistil_ds.training.product import check_product
+from bistil_ds.training.saving.kept import kept_step, validation_at
 from bistil_ds.training.speed import peak_memory
 from bistil_ds.tuning.building import BASE, named_head_parameters
 from bistil_ds.tuning.checks import limit_steps
@@ -101,7 +102,7 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
 
 
 class KeepResult(TrainerCallback):
-    """Callback that records a stage's outcome when the stage ends: steps, speed, and metrics of the kept checkpoint.
+    """Callback that records a stage's outcome when the stage ends: steps, speed, and the kept step with its metrics.
 
     The trainer has found the final state finite before it calls this.
 
@@ -116,16 +117,14 @@ class KeepResult(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
         if not state.is_world_process_zero:
             return
-        # a validation at step 0 belongs to no checkpoint
-        history = [row for row in state.log_history if self.metric in row and row["step"]]
-        best = args.load_best_model_at_end
-        kept: dict[str, Any] = max(history, key=lambda row: row[self.metric] if best else row["step"], default={})
+        step = kept_step(args, state)
+        validation = validation_at(state, step, self.metric) or {}
         speeds = sorted(row["tokens_per_second"] for row in state.log_history if "tokens_per_second" in row)
         entry = {
             "stage": self.folder.name,
             "steps": state.global_step,
-            "metrics": {name: value for name, value in kept.items() if name.startswith("eval_")},
-            "kept_step": kept.get("step"),
+            "metrics": {name: value for name, value in validation.items() if name.startswith("eval_")},
+            "kept_step": step,
             "tokens_per_second": speeds[len(speeds) // 2] if speeds else None,
             "tokens": state.num_input_tokens_seen,
             "flops": state.total_flos,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 import torch
 from datasets import Dataset
 from distilling.trainers import LANGUAGES, Make, chunks, logged, same_bits, weights
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, TrainerState
 
 from bistil_ds.distillation.building import TEACHER
 from bistil_ds.distillation.run import results
@@ -93,12 +92,28 @@ def test_training_without_validation_data_says_so_at_once_or_does_not_validate(m
     assert trainer.state.global_step == 1
 
 
-def test_the_best_validation_of_a_run_is_one_that_was_saved(tmp_path: Path, teacher_folder: Path) -> None:
-    rows = [{"step": step, "eval_loss": loss} for step, loss in ((0, 1.0), (4, 3.0), (8, 2.0))]
-    trainer: Any = SimpleNamespace(
-        state=SimpleNamespace(log_history=rows, global_step=8, num_input_tokens_seen=64, total_flos=1.0)
-    )
-    shutil.copytree(teacher_folder, tmp_path / TEACHER)
+@pytest.mark.parametrize(
+    ("first", "best", "loads_best", "before", "kept"),
+    [
+        (0, "run/checkpoint-4", True, 0, 4),  # by another metric than the loss, whose lowest is that of step 8
+        (0, "run/checkpoint-4", False, 0, 12),
+        (2, "run/checkpoint-8", True, None, 8),  # without --eval_on_start
+        (0, None, True, 0, 12),
+    ],
+)
+def test_a_record_holds_the_validations_before_training_and_of_what_is_kept(
+    tmp_path: Path,
+    teacher_folder: Path,
+    first: int,
+    best: str | None,
+    loads_best: bool,
+    before: int | None,
+    kept: int,
+) -> None:
+    rows = [{"step": step, "eval_loss": loss} for step, loss in ((first, 1.0), (4, 3.0), (8, 2.0), (12, 2.5))]
+    state = TrainerState(log_history=rows, global_step=12, best_model_checkpoint=best)
+    trainer: Any = SimpleNamespace(state=state, args=SimpleNamespace(load_best_model_at_end=loads_best))
+    (tmp_path / TEACHER).mkdir()
     found = results(trainer, teacher_folder, tmp_path)
-    assert found["validation_before"]["step"] == 0
-    assert found["validation_best"]["step"] == 8
+    assert (found["validation_before"] or {}).get("step") == before
+    assert found["validation_best"]["step"] == kept
