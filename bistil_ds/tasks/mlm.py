@@ -37,9 +37,7 @@ TEXTS_AT_ONCE = 1000
 class MaskedLanguageModelling(Task):
     """Masked language modelling on chunks: texts with their special tokens, laid end to end and cut.
 
-    In evaluation, a chunk has the same mask each time. In training, its mask depends on the run's seed and on the other
-    rows of its batch: it differs from epoch to epoch, but a resumed run repeats it. In a batch of one row, the mask
-    depends on torch's random state too, because there are no other rows.
+    In evaluation, a chunk has the same mask each time. In training, it gets a new one in each epoch, from `draw`.
     """
 
     name = "mlm"
@@ -72,7 +70,7 @@ class MaskedLanguageModelling(Task):
         """Return a row for each chunk of `max_length` tokens, except chunks that hold special tokens only.
 
         `example` is the index of the text in which the chunk begins. Evaluation rows are masked here, training rows
-        later, by `collate`, with the settings in `masking`.
+        later, by `draw`, with the settings in `masking`.
 
         Raises:
             InputError: the tokenizer has no mask token.
@@ -87,9 +85,9 @@ class MaskedLanguageModelling(Task):
         for number, (example, ids) in enumerate(_chunks(examples, tokenizer, max_length)):
             if special.issuperset(ids):
                 continue
-            row: Row = {"input_ids": ids, "example": example, "chunk": number, "masking": masking}
+            row: Row = {"input_ids": ids, "example": example, "masking": masking}
             if not training:
-                masked_1T, labels_1T = _mask(torch.tensor([ids]), [row], seed=number)
+                masked_1T, labels_1T = _mask(torch.tensor([ids]), masking, seed=number)
                 row = {"input_ids": masked_1T[0].tolist(), "labels": labels_1T[0].tolist(), "example": example}
             rows.append(row)
         return rows
@@ -118,15 +116,18 @@ class MaskedLanguageModelling(Task):
         result: PreTrainedModel = model
         return result
 
-    def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
-        batch = pad_inputs(rows, pad_token_id)
+    def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Any]:
+        batch: dict[str, Any] = pad_inputs(rows, pad_token_id)
         if "labels" in rows[0]:
             batch["labels"] = pad([row["labels"] for row in rows], IGNORED)
         else:
-            drawn = int(torch.randint(2**62, ())) if len(rows) == 1 else 0
-            seed = hash((torch.initial_seed(), drawn, *(row["chunk"] for row in rows)))
-            batch["input_ids"], batch["labels"] = _mask(batch["input_ids"], rows, seed)
+            batch["masking"] = rows[0]["masking"]
         return batch
+
+    def draw(self, batch: dict[str, Any], seed: int) -> dict[str, Tensor]:
+        """Return the batch with masks, and with the labels int64 [B, T] in place of `masking`."""
+        masked_BT, labels_BT = _mask(batch["input_ids"], batch["masking"], seed)
+        return {"input_ids": masked_BT, "attention_mask": batch["attention_mask"], "labels": labels_BT}
 
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the logits [N, V] at the masked tokens."""
@@ -180,16 +181,16 @@ def _chunks(
         yield int(np.searchsorted(ends_N, number * length, side="right")), ids_T.tolist()
 
 
-def _mask(input_ids_BT: Tensor, rows: Sequence[Row], seed: int) -> tuple[Tensor, Tensor]:
+def _mask(input_ids_BT: Tensor, masking: Mapping[str, Any], seed: int) -> tuple[Tensor, Tensor]:
     """Return masked ids and labels, both int64 [B, T]; mask at least one token of each row."""
-    masking = rows[0]["masking"]
-    maskable_BT = ~torch.isin(input_ids_BT, torch.tensor(masking["special"]))
+    rows = len(input_ids_BT)
+    maskable_BT = ~torch.isin(input_ids_BT, torch.tensor(masking["special"], device=input_ids_BT.device))
     masked_BT, labels_BT = mask_tokens(
         input_ids_BT,
         maskable_BT,
         seed=seed,
-        rows=slice(0, len(rows)),
-        total_rows=len(rows),
+        rows=slice(0, rows),
+        total_rows=rows,
         mask_token_id=masking["mask"],
         vocab_size=masking["vocabulary"],
         probability=PROBABILITY,

@@ -158,6 +158,10 @@ class Task(ABC):
     def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
         """Pad the rows into a batch, the keyword arguments of the model's forward; the output must have a `loss`."""
 
+    def draw(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+        """Return a training batch with what the task draws at random each time; the seed alone decides it."""
+        return batch
+
     @abstractmethod
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the logits in which a student imitates its teacher, each [N, C] at labelled positions only.

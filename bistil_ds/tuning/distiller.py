@@ -86,7 +86,7 @@ class TaskDistiller(BaseDistiller):
 
         Args:
             model: the student, or the engine wrapped around it.
-            batch: the arguments of the model's forward, labels among them, as the task's `collate` returns them.
+            batch: the arguments of the model's forward, labels among them, as the task's `draw` returns them.
             progress: share of the training stage that is done (0 to 1), for scheduled weights.
         """
         mask_BT = padding_mask(batch.get("attention_mask"))

@@ -74,6 +74,7 @@ class TaskTrainer(BaseTrainer):
 
     def batch_loss(self, model: nn.Module, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
         examples = inputs.pop(EXAMPLES)
+        inputs = self.task.draw(inputs, hash((self.args.seed, micro_step, self.args.process_index)))
         shape, epoch = list(inputs["input_ids"].shape), self.state.epoch or 0
 
         def rows() -> str:

@@ -57,12 +57,11 @@ def test_a_chunk_without_an_ordinary_token_is_left_out(tokenizer: PreTrainedToke
 def masks(rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor, Tensor]:
     """Return original ids, inputs and labels of all rows but the last."""
     originals = torch.tensor([row["input_ids"] for row in rows[:-1]])
-    batch = MLM.collate(rows[:-1], 1)
+    batch = MLM.draw(MLM.collate(rows[:-1], 1), 0)
     return originals, batch["input_ids"], batch["labels"]
 
 
 def test_training_masks_ordinary_tokens_as_bert_does(tokenizer: PreTrainedTokenizerFast) -> None:
-    torch.manual_seed(0)
     rows = rows_of(tokenizer, training=True, texts=TEXTS * 20)
     original, inputs, labels = masks(rows)
     chosen = labels != -100
@@ -75,33 +74,17 @@ def test_training_masks_ordinary_tokens_as_bert_does(tokenizer: PreTrainedTokeni
     assert (inputs[chosen] == original[chosen]).float().mean() == pytest.approx(0.1, abs=0.03)
 
 
-def test_training_masks_differ_with_the_batch_and_the_seed_and_can_be_had_again(
-    tokenizer: PreTrainedTokenizerFast,
-) -> None:
-    rows = rows_of(tokenizer, training=True)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_seed_alone_decides_the_masks_of_training(tokenizer: PreTrainedTokenizerFast, batch: int) -> None:
+    rows = rows_of(tokenizer, training=True)[:batch]
 
-    def mask(order: list[int], seed: int) -> Tensor:
+    def mask(seed: int, worker: int) -> Tensor:
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            torch.rand(order[0])  # the amount of random state that others use must not matter
-            batch = MLM.collate([rows[i] for i in order], 1)
-        return batch["input_ids"][order.index(3)]
+            torch.manual_seed(worker)
+            return MLM.draw(MLM.collate(rows, 1), seed)["input_ids"]
 
-    first = mask([3, 5, 8], 0)
-    assert torch.equal(first, mask([3, 5, 8], 0))
-    assert not torch.equal(first, mask([5, 3, 8], 0))  # another order of rows, as in another epoch
-    assert not torch.equal(first, mask([3, 5, 8], 1))
-
-
-def test_a_row_batched_alone_is_masked_anew_each_time(tokenizer: PreTrainedTokenizerFast) -> None:
-    row = rows_of(tokenizer, training=True)[0]
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        first, second = (MLM.collate([row], 1)["input_ids"] for _ in range(2))
-        torch.manual_seed(0)
-        again = MLM.collate([row], 1)["input_ids"]
-    assert not torch.equal(first, second)
-    assert torch.equal(first, again)
+    assert torch.equal(mask(0, worker=0), mask(0, worker=1))
+    assert not torch.equal(mask(0, worker=0), mask(1, worker=0))
 
 
 def test_evaluation_masks_are_the_same_each_time_and_in_any_batch(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -119,10 +102,11 @@ def test_evaluation_masks_are_the_same_each_time_and_in_any_batch(tokenizer: Pre
 def test_every_row_has_a_masked_token_however_short(tokenizer: PreTrainedTokenizerFast) -> None:
     for seed in range(30):
         texts = [Text("ba", Place("f", 1))]
-        row = MLM.features(texts, tokenizer, (), LENGTH, training=bool(seed % 2))[0]
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            batch = MLM.collate([row, row], 1)
+        training = bool(seed % 2)
+        row = MLM.features(texts, tokenizer, (), LENGTH, training=training)[0]
+        batch = MLM.collate([row, row], 1)
+        if training:
+            batch = MLM.draw(batch, seed)
         assert ((batch["labels"] != -100).sum(1) >= 1).all()
 
 
@@ -186,9 +170,10 @@ def test_a_few_steps_lower_the_loss(tokenizer: PreTrainedTokenizerFast, tmp_path
     rows = rows_of(tokenizer, training=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
-    for _ in range(6):
+    for epoch in range(6):
         for start in range(0, len(rows), 16):
-            loss = model(**MLM.collate(rows[start : start + 16], 1)).loss
+            batch = MLM.draw(MLM.collate(rows[start : start + 16], 1), seed=epoch * len(rows) + start)
+            loss = model(**batch).loss
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()

@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 import torch
 from tiny import text_lines, write_teacher
-from transformers import AutoTokenizer, TrainerCallback
+from transformers import AutoTokenizer, TrainerCallback, set_seed
 from transformers.trainer_callback import DefaultFlowCallback
 
 from bistil_ds.errors import NonFiniteError, NonFiniteLossError
+from bistil_ds.runs import checkpoints
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.data import TaskData
-from bistil_ds.tasks.examples import Place, TaggedSentence
+from bistil_ds.tasks.examples import Place, TaggedSentence, Text
 from bistil_ds.tuning.arguments import TaskTrainingArguments
 from bistil_ds.tuning.trainer import TaskTrainer
 
-NER, LABELS = find_task("ner"), ("O", "B-PER", "I-PER")
+NER, MLM, LABELS = find_task("ner"), find_task("mlm"), ("O", "B-PER", "I-PER")
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +112,36 @@ def test_epochs_are_validated_once_each_the_last_part_of_one_too(base: Path, tmp
     made.train()
     assert [row["step"] for row in made.state.log_history if "eval_f1" in row] == [2, 3]
     assert (tmp_path / "checkpoint-3").is_dir()
+
+
+@pytest.mark.parametrize(("rows", "workers"), [(1, 0), (3, 2)])
+def test_masks_of_language_modelling_are_those_of_a_run_that_nothing_stopped(
+    base: Path, tmp_path: Path, rows: int, workers: int
+) -> None:
+    texts = [Text(line, Place("f.txt", i)) for i, line in enumerate(text_lines("aa", 8), start=1)]
+    features = MLM.features(texts, AutoTokenizer.from_pretrained(base), (), 16, training=True)[:6]
+    by_steps = {"max_steps": 5, "save_strategy": "steps", "save_steps": 3, "eval_strategy": "no"}
+    given = {
+        **by_steps,
+        "load_best_model_at_end": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "learning_rate": 1e-3,
+    }
+
+    def made() -> TaskTrainer:
+        args = TaskTrainingArguments(
+            output_dir=str(tmp_path), per_device_train_batch_size=rows, dataloader_num_workers=workers, **given
+        )
+        set_seed(args.seed)
+        return TaskTrainer(MLM.load_model(base, ()), args, task=MLM, labels=(), rows=features, dev={})
+
+    def losses(one: TaskTrainer) -> list[float]:
+        return [row["loss"] for row in one.state.log_history if "loss" in row]
+
+    whole, again = made(), made()
+    whole.train()
+    again.train(resume_from_checkpoint=checkpoints.Checked(tmp_path / "checkpoint-3"))
+    assert len(losses(whole)) == 5
+    assert losses(again) == losses(whole)
