@@ -23,7 +23,7 @@ from bistil_ds.runs.record import RECORD_FILE, RunRecord, check_same_run, read_s
 from bistil_ds.text.batches import steps_of_epochs
 from bistil_ds.text.corpus import corpus_hash, readings
 from bistil_ds.training.arguments import seals_of
-from bistil_ds.training.flags.resuming import check_start, fixed_flags, of_start
+from bistil_ds.training.flags.resuming import check_build, check_start, fixed_flags, of_start
 from bistil_ds.training.flags.step_size import StepSize
 
 # Reason → flags that may change when a run is resumed. `training/flags/inherited.py` lists more such flags.
@@ -133,10 +133,7 @@ def _check_resumed(
         recorded = {**recorded, "layer_map": ",".join(map(str, checks.parse_layers(recorded["layer_map"])))}
     check_same_run(flags, recorded, sorted(names), folder)
     check_same_texts(request, found, recorded, data, folder)
-    for part in (TEACHER, STUDENT):
-        if not (folder / BUILD / part / "config.json").is_file():
-            raise InputError(f"{folder / BUILD / part}: missing, so the run cannot be resumed; start a new one")
-    seals_of(request.training).check(folder / BUILD, "the run cannot be resumed; start a new one")
+    check_build(folder, (TEACHER, STUDENT), seals_of(request.training))
     return request
 
 

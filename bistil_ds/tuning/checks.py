@@ -16,6 +16,7 @@ from bistil_ds.models.sentence_folder import transformer_folder
 from bistil_ds.sparse import SparseArguments
 from bistil_ds.tasks import Task
 from bistil_ds.training.arguments import check_numbers, check_training_arguments
+from bistil_ds.training.flags.step_size import StepSize
 from bistil_ds.training.request import TrainingRequest, fields_of
 from bistil_ds.tuning.arguments import TaskTrainingArguments
 from bistil_ds.tuning.request import TuningRequest
@@ -52,8 +53,8 @@ def limit_steps(request: TuningRequest, rows: int) -> SparseArguments:
     sparse, limit, training = request.sparse, request.task.max_steps, request.training
     if limit is None:
         return sparse
-    micro_steps = -(-rows // (training["per_device_train_batch_size"] * startup.world_size()))
-    steps = -(-micro_steps // training["gradient_accumulation_steps"])
+    size = StepSize.of(training.values, startup.world_size())
+    steps = size.steps_of_epoch(rows, drop_last=training["dataloader_drop_last"])
     long = [stage for stage in request.published if getattr(sparse, f"{stage}_epochs") * steps > limit]
     changes: dict[str, Any] = {f"{stage}_max_steps": limit for stage in long}
     return replace(sparse, **changes)

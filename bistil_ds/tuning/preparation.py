@@ -14,7 +14,7 @@ from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole
 from bistil_ds.runs.record import RunRecord, check_same_run, read_start
 from bistil_ds.sparse import SparseArguments, maskable_count
 from bistil_ds.training.arguments import seals_of
-from bistil_ds.training.flags.resuming import check_start, fixed_flags, of_start
+from bistil_ds.training.flags.resuming import check_build, check_start, fixed_flags, of_start
 from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
 from bistil_ds.tuning.building import BASE
 from bistil_ds.tuning.checks import NO_EFFECT, check_models, longest_of
@@ -106,6 +106,4 @@ def _check_resumed(
     if built.get("base_hash", base["base_hash"]) != base["base_hash"]:
         changed = f"--{model.models[0]} {base['base_model']}"
         raise InputError(f"{changed}: other weights than the run in {folder} was started with")
-    if not (folder / BUILD / BASE / "config.json").is_file():
-        raise InputError(f"{folder / BUILD / BASE}: missing, so the run cannot be resumed; start a new one")
-    seals_of(request.training).check(folder / BUILD, "the run cannot be resumed; start a new one")
+    check_build(folder, (BASE,), seals_of(request.training))

@@ -41,6 +41,11 @@ def test_ranks_share_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lengths("mlm", 16_001).full_max_steps == 100_000
 
 
+@pytest.mark.parametrize(("rows", "steps"), [(8003, None), (8004, 100_000)])  # 1,000 and 1,001 steps an epoch
+def test_rows_that_fill_no_batch_count_no_step_if_they_are_dropped(rows: int, steps: int | None) -> None:
+    assert lengths("mlm", rows, dataloader_drop_last=True).full_max_steps == steps
+
+
 def test_what_was_asked_for_stays() -> None:
     found = lengths("mlm", 10**6, full_epochs=100, sparse_max_steps=200_000)
     assert (found.full_max_steps, found.sparse_max_steps) == (None, 200_000)

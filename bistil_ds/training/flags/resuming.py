@@ -1,4 +1,4 @@
-"""Find the flags whose values a resumed run must keep, and check that its ZeRO stage and the rows of a step go on."""
+"""Find the flags whose values a resumed run must keep, and check that it can go on from how it was started."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import zero_stage
 from bistil_ds.errors import InputError, Notice
+from bistil_ds.runs.folder import BUILD
 from bistil_ds.runs.record import RunRecord
+from bistil_ds.runs.seals import Seals
 from bistil_ds.training.flags.inherited import MAY_CHANGE, NO_EFFECT, by_name
 from bistil_ds.training.flags.step_size import ROWS_OF_STEP, StepSize
 
@@ -50,6 +52,18 @@ def check_start(training: Mapping[str, Any], folder: Path) -> None:
     results = RunRecord.open(folder).content["results"]
     _check_stage(training["deepspeed"], folder, results)
     StepSize.of(training, startup.world_size()).check_kept(results.get(ROWS_OF_STEP), folder)
+
+
+def check_build(folder: Path, parts: Sequence[str], seals: Seals) -> None:
+    """Raise InputError unless the models that a run trains from still lie in its folder as they were built.
+
+    Args:
+        parts: the models' folders inside `build`.
+    """
+    for part in parts:
+        if not (folder / BUILD / part / "config.json").is_file():
+            raise InputError(f"{folder / BUILD / part}: missing, so the run cannot be resumed; start a new one")
+    seals.check(folder / BUILD, "the run cannot be resumed; start a new one")
 
 
 def _check_stage(deepspeed: str | None, folder: Path, results: Mapping[str, Any]) -> None:

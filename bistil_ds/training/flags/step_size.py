@@ -29,6 +29,16 @@ class StepSize:
     def rows(self) -> int:
         return self.batch * self.accumulation * self.ranks
 
+    def steps_of_epoch(self, rows: int, *, drop_last: bool) -> int:
+        """Return how many steps transformers' Trainer takes in a pass over this many rows.
+
+        Args:
+            drop_last: whether rows that fill no micro-step on every rank are left out, as by `--dataloader_drop_last`.
+        """
+        batches = rows // self.batch if drop_last else -(-rows // self.batch)
+        micro_steps = batches // self.ranks if drop_last else -(-batches // self.ranks)
+        return max(1, -(-micro_steps // self.accumulation))
+
     def check_kept(self, recorded: Any, folder: str | Path) -> None:
         """Raise InputError, with flags that keep it, if a step had another number of rows.
 

@@ -115,7 +115,7 @@ OWN_METHODS: dict[str, set[str]] = {
             "on_saved",
             "record",
         ),
-        *("restart_speed", "terms", "write_model"),
+        *("restart_speed", "step_size", "terms", "write_model"),
     },
     "transformers TensorBoardCallback": {"_earlier_log"},
     "transformers TrainerCallback": {"_stop"},
