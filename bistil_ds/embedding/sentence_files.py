@@ -41,7 +41,7 @@ def settings_of_folder(source: str | Path, flag: str = "") -> SentenceSettings |
         InputError: from `find_sentence_folder`; or a module is not known here, or stands where it cannot be used; or a
             file of a module is broken or missing.
     """
-    found = find_sentence_folder(str(source), flag)
+    found = find_sentence_folder(str(source), flag, needed=True)
     if found is None:
         return None
     place = f"{flag} {source}".strip()
@@ -75,7 +75,7 @@ def dense_weights(source: str | Path, flag: str = "") -> list[dict[str, Tensor]]
     Raises:
         InputError: a file with weights cannot be read, or has others.
     """
-    found = find_sentence_folder(str(source), flag)
+    found = find_sentence_folder(str(source), flag, needed=True)
     if found is None:
         return []
     layers = [read_weights(found.folder / module.path) for module in found.modules if module.kind == "Dense"]

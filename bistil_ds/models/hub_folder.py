@@ -11,13 +11,28 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub import _CACHED_NO_EXIST, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from bistil_ds.errors import InputError
 
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 NEWEST = "main"  # the revision of a hub id that names none
+ABSENT = (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError, HFValidationError)
+# subclasses of the former: the file may be there, but the hub did not answer, or does not let this user in
+UNANSWERED = (LocalEntryNotFoundError, GatedRepoError)
+
+
+class HubSilentError(Exception):
+    """Error: neither the hub nor its cache on this machine says whether a repository has a file."""
 
 
 def split_revision(source: str | Path) -> tuple[str, str]:
@@ -41,6 +56,27 @@ def fetch_file(source: str, file: str, kind: str = "model") -> Path:
     """
     hub_id, revision = split_revision(source)
     return Path(hf_hub_download(hub_id, file, revision=revision, repo_type=kind))
+
+
+def find_file(source: str, file: str) -> Path | None:
+    """Return the path of one file of the hub repository `source`, fetched if it is not cached; None if it has no such.
+
+    None also if there is no such repository, or if the client is offline and has not even cached a configuration:
+    loading the model fails then, and says why.
+
+    Raises:
+        HubSilentError: whether the repository has the file cannot be found out; the message is the cause's class.
+    """
+    try:
+        return fetch_file(source, file)
+    except Exception as error:  # the hub and its client have no common error class
+        if isinstance(error, ABSENT) and not isinstance(error, UNANSWERED):
+            return None
+        hub_id, revision = split_revision(source)
+        known, config = (try_to_load_from_cache(hub_id, name, revision=revision) for name in (file, "config.json"))
+        if known is _CACHED_NO_EXIST or (constants.HF_HUB_OFFLINE and not isinstance(config, str)):
+            return None
+        raise HubSilentError(type(error).__name__) from error
 
 
 def local_folder(source: str | Path, what: str, files: Sequence[str]) -> Path:

@@ -23,7 +23,7 @@ from transformers import PretrainedConfig
 
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.config_file import check_pickled
-from bistil_ds.models.hub_folder import fetch_file, local_folder
+from bistil_ds.models.hub_folder import HubSilentError, find_file, local_folder
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.models.weight_files import SINGLE_FILE
 from bistil_ds.runs.bounded import load_json
@@ -78,18 +78,27 @@ class SentenceFolder:
                 shutil.copytree(source, to / module.path, dirs_exist_ok=True, copy_function=shutil.copyfile)
 
 
-def find_sentence_folder(source: str, flag: str = "") -> SentenceFolder | None:
+def find_sentence_folder(source: str, flag: str = "", *, needed: bool = False) -> SentenceFolder | None:
     """Return the sentence-transformers folder that `source`, a folder or hub id, is; None if it has no `modules.json`.
+
+    If the hub cannot be asked, and its cache does not say whether there is one, the model counts as a plain encoder,
+    and a `Notice` says so; with `needed`, this is an error.
 
     Raises:
         InputError: `modules.json` is no list of modules in folders of its own, its first module is no Transformer, or a
-            module is not of sentence-transformers itself.
+            module is not of sentence-transformers itself; or the hub cannot be asked and the answer is `needed`.
     """
     try:
-        path = Path(source) / MODULES if Path(source).is_dir() else fetch_file(source, MODULES)
-    except Exception:  # the hub and its client have no common error class
+        path = Path(source) / MODULES if Path(source).is_dir() else find_file(source, MODULES)
+    except HubSilentError as error:
+        unknown = f"{source}: its {MODULES} could not be looked up on the hub (offline? {error})"
+        fetch = "fetch all of it (hf download, with --local-dir) and give its folder"
+        if needed:
+            raise InputError(f"{flag} {unknown}; {fetch}".lstrip()) from None
+        said = f"{unknown}, so it counts as a plain encoder; if it is a sentence-transformers model, {fetch}"
+        warnings.warn(said, Notice, stacklevel=2)
         return None
-    if not path.is_file():
+    if path is None or not path.is_file():
         return None
     where = f"{flag} {source}: its {MODULES}".strip()
     try:

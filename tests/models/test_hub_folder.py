@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from stand_ins.hub import Hub, stand_in_hub
 from tiny import write_sentence_folder, write_xlmr
+from transformers import AutoModel
 
-from bistil_ds.errors import InputError
-from bistil_ds.models.hub_folder import local_folder, split_revision
+from bistil_ds.embedding.sentence_files import dense_weights, settings_of_folder
+from bistil_ds.errors import InputError, Notice
+from bistil_ds.models.hub_folder import HubSilentError, find_file, local_folder, split_revision
 from bistil_ds.models.inputs import load_config, load_tokenizer
 from bistil_ds.models.licences import is_hub_id, public_name
 from bistil_ds.models.loading import load_teacher
@@ -31,6 +41,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
             hub.add("org/mmt", folder / revision, revision)
         write_sentence_folder(folder / "sentences", inner="0_Transformer")
         hub.add("org/sentences", folder / "sentences", "v1")
+        write_sentence_folder(folder / "flat")
+        hub.add("org/flat", folder / "flat")
+        for name in ("org/plain", "org/unasked"):
+            hub.add(name, folder / "main")
         yield hub
 
 
@@ -83,3 +97,60 @@ def test_without_a_network_one_line_says_so(hub: Hub, monkeypatch: pytest.Monkey
     with pytest.raises(InputError, match=r"^--model org/other@v1: cannot be loaded: [^\n]*; give a model folder"):
         load_config("--model", "org/other@v1")
     load_teacher("org/mmt@main")  # fetched by the test above, or now
+
+
+def test_offline_a_model_whose_kind_is_not_known_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transformers alone fetches no `modules.json`, so that the cache does not say whether there is one."""
+    for name in ("org/flat", "org/unasked"):
+        AutoModel.from_pretrained(name)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for name in ("org/flat", "org/unasked"):
+        with pytest.warns(Notice, match=rf"^{name}: its modules\.json could not be looked up .*LocalEntryNotFoundError"):
+            assert transformer_folder(name, "--model") == name
+        for use in (settings_of_folder, dense_weights):
+            with pytest.raises(InputError, match=f"^--model {name}: its modules.json could not .*; fetch all of it"):
+                use(name, "--model")
+
+
+def test_offline_a_plain_model_that_was_looked_up_is_plain(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_teacher("org/plain")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Notice)
+        assert transformer_folder("org/plain") == "org/plain"
+        assert transformer_folder("org/never-fetched") == "org/never-fetched"  # loading it is what fails
+    assert settings_of_folder("org/plain") is None
+
+
+class _Response:
+    """What the hub's errors ask of a response."""
+
+    headers: dict[str, str] = {}  # noqa: RUF012
+    request = None
+    status_code = 503
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"),
+    [
+        (EntryNotFoundError, True),
+        (RepositoryNotFoundError, True),
+        (LocalEntryNotFoundError, False),
+        (GatedRepoError, False),
+        (HfHubHTTPError, False),
+        (TimeoutError, False),
+    ],
+)
+def test_only_an_answer_of_the_hub_says_that_a_file_is_absent(
+    kind: type[Exception], known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: str) -> Path:
+        raise kind("no", response=_Response()) if issubclass(kind, HfHubHTTPError) else kind("no")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("bistil_ds.models.hub_folder.fetch_file", fail)
+    if known:
+        assert find_file("org/no-such-model", "modules.json") is None
+    else:
+        with pytest.raises(HubSilentError, match=kind.__name__):
+            find_file("org/no-such-model", "modules.json")

@@ -134,7 +134,7 @@ def test_a_sub_folder_of_a_hub_repository_is_fetched(tmp_path: Path) -> None:
 
     with (
         mock.patch("bistil_ds.models.hub_folder.snapshot_download", fetch),
-        mock.patch("bistil_ds.models.sentence_folder.fetch_file", lambda _, file: origin / file),
+        mock.patch("bistil_ds.models.sentence_folder.find_file", lambda _, file: origin / file),
     ):
         assert transformer_folder("somebody/sentences") == str(cache / "0_Transformer")
         assert (cache / "0_Transformer" / "config.json").is_file()

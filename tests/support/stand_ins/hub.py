@@ -97,11 +97,11 @@ class _Handler(BaseHTTPRequestHandler):
             name, revision, path = "/".join(parts[:2]), parts[3], "/".join(parts[4:])
             if (files := self._find(name, revision)) is None:
                 return
+            commit = {"X-Repo-Commit": str(self.hub.sha(name, revision))}
             if path not in files:
-                self._refuse(404, "EntryNotFound", f"{path} is not there")
+                self._answer(404, b"", {"X-Error-Code": "EntryNotFound", **commit})
                 return
-            headers = {"ETag": f'"{_blob_id(files[path])}"', "X-Repo-Commit": str(self.hub.sha(name, revision))}
-            self._answer(200, files[path], headers)
+            self._answer(200, files[path], {"ETag": f'"{_blob_id(files[path])}"', **commit})
         else:
             self._refuse(404, "", "no such page")
 
