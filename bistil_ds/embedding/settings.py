@@ -72,6 +72,23 @@ class SentenceSettings:
         """Return the texts that stand before training sentences in turn: the distinct prompts, or else only ""."""
         return tuple(dict.fromkeys(self.prompts.values())) or ("",)
 
+    def steps(self) -> list[str]:
+        """Return in words what turns last hidden states into a vector, step by step."""
+        dense = [f"a dense layer ({layer.activation})" for layer in self.dense]
+        return [f"pooling {', '.join(self.pooling)}", *dense, *["scaled to length 1"] * self.normalise]
+
+    def describe(self, prompts: Mapping[str, str], longest: int) -> str:
+        """Return in one line how vectors are made, also what is not done.
+
+        Args:
+            prompts: name → text of the prompts that are used; "" is none.
+            longest: longest input in tokens.
+        """
+        used = ", ".join(f"{name} {text!r}" for name, text in prompts.items() if text)
+        scaled = "" if self.normalise else ", not scaled to length 1"
+        before = f"prompts: {used}" if used else "no prompt"
+        return f"vectors: {', then '.join(self.steps())}{scaled}; {before}; at most {longest} tokens"
+
     def dimension(self, width: int) -> int:
         """Return the number of values in a vector of a model with hidden states of this width."""
         return self.dense[-1].out_features if self.dense else width * len(self.pooling)

@@ -98,6 +98,10 @@ class HeldOut(ABC):
     def check(self, loaded: LoadedTaskModel, candidate: Candidate, flag: str) -> None:
         """Raise InputError if the model cannot be run on the test set."""
 
+    def describe(self, loaded: LoadedTaskModel, candidate: Candidate) -> str:
+        """Return in one line how the model makes what is measured, for reports; "" if there is nothing to say."""
+        return ""
+
     @abstractmethod
     def answer(
         self,

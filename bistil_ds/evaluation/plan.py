@@ -25,6 +25,7 @@ class Plan:
         unread: error messages, one for each training file that is named in a `run.json` but could not be read.
         cache: loads the models, one at a time.
         label_map: label in the test files → the label that replaces it.
+        how: name of a model → how it makes what is measured, in one line, if there is something to say.
     """
 
     task: Task
@@ -35,6 +36,7 @@ class Plan:
     cache: ModelCache = field(repr=False)
     unread: tuple[str, ...] = ()
     label_map: Mapping[str, str] = field(default_factory=dict)
+    how: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -65,11 +67,13 @@ def prepare(
     ]
     cache = ModelCache(task)
     candidates: dict[str, Candidate] = {}
+    made: dict[str, str] = {}
     for choice in sorted(models, key=lambda choice: choice.name == reference):
         loaded = cache.get(choice)  # the reference runs first, and stays in the cache
         candidates[choice.name] = examine(choice, cache, max_length)
         for held in test_sets:
             held.check(loaded, candidates[choice.name], options.flag)
+            made[choice.name] = held.describe(loaded, candidates[choice.name])
     known, unread, keys = [], [], set[str]()
     asked = [(file, ReadOptions("--train_file", columns, label_map)) for file in train_files]
     for file, how in asked or recorded_train_files(models, task):
@@ -84,7 +88,8 @@ def prepare(
     if known:
         test_sets = [replace(held, seen_in_training=share_seen(held.text_keys(), keys)) for held in test_sets]
     ready = tuple(candidates[choice.name] for choice in models)
-    return Plan(task, ready, tuple(test_sets), reference, tuple(dict.fromkeys(known)), cache, tuple(unread), label_map)
+    files, told = tuple(dict.fromkeys(known)), {name: text for name, text in made.items() if text}
+    return Plan(task, ready, tuple(test_sets), reference, files, cache, tuple(unread), label_map, told)
 
 
 def check_numbers(*, batch_size: int, limit: int | None, resamples: int, seed: int) -> None:

@@ -84,6 +84,7 @@ def notes(evaluation: Evaluation) -> list[str]:
         for held in plan.test_sets
         if len(held.examples) < held.in_source
     ]
+    found += [f"{name}: {plan.how[name]}." for name in evaluation.models if name in plan.how]
     if plan.label_map:
         found.append(
             f"Labels read as others: {', '.join(f'{one} as {other}' for one, other in plan.label_map.items())}."

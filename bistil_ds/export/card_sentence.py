@@ -9,10 +9,7 @@ from bistil_ds.export.card_facts import SentenceFacts
 def sentence_summary(facts: SentenceFacts) -> list[str]:
     """Return lines on the size of a vector, the pooling, the prompts and the longest input."""
     settings = facts.settings
-    made = [f"pooling {', '.join(settings.pooling)}"]
-    made += [f"a dense layer ({layer.activation})" for layer in settings.dense]
-    made += ["scaled to length 1"] * settings.normalise
-    lines = [f"- Vectors: {facts.dimension} values; {', then '.join(made)}"]
+    lines = [f"- Vectors: {facts.dimension} values; {', then '.join(settings.steps())}"]
     prompts = [f"{in_markdown(name)} {as_code(as_python(text))}" for name, text in settings.prompts.items()]
     if prompts:
         default = settings.default_prompt

@@ -97,6 +97,14 @@ class Task(ABC):
         widths are the same.
         """
 
+    def describe(self, max_length: int) -> str:
+        """Return in one line how the model of this task does it, for the user; "" if all models do it alike.
+
+        Args:
+            max_length: longest training input in tokens.
+        """
+        return ""
+
     def metadata(self) -> dict[str, Any]:
         """Return what the header of a sparse fine-tuning needs to say about the task beside its name."""
         return {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bistil_ds.console.terminal import say
 from bistil_ds.distributed.config import zero_stage
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_tokenizer
@@ -83,6 +84,8 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
         tokenizer = load_tokenizer("", build / BASE)
         first, own = examples.train[0].examples[:1], task.for_model(build / BASE)
         own.features(first, tokenizer, labels, longest, training=True)  # raises if `longest` is too short
+        if how := own.describe(longest):
+            say(how)
     seeds = {"seed": training["seed"]}
     results = {"build": {**report, **base}, **of_start(training.values)}
     RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data, results=results)

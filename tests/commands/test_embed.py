@@ -269,13 +269,14 @@ def test_teacher_py_refuses_what_is_learned_from_a_teacher(
     assert "the embedded sample has no teacher for it; give --student --teacher_model" in capsys.readouterr().err
 
 
-def test_a_dry_run_says_how_many_texts_are_held_out(
+def test_a_dry_run_says_how_vectors_are_made_and_how_many_texts_are_held_out(
     material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(speed, "matmul_rate", lambda *of: 1e9)  # takes long and is not tested here
     assert task.main(flags(material, tmp_path / "none", "--dense", "--held_out", "30", "--dry_run")) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert any(line.startswith("dev, aa: aa.txt, ") and " 30 examples" in line for line in lines)
+    assert "vectors: pooling mean, then scaled to length 1; prompts: default 'ba: '; at most 32 tokens" in lines
     assert not (tmp_path / "none").exists()
 
 

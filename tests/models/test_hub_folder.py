@@ -105,7 +105,7 @@ def test_offline_a_model_whose_kind_is_not_known_is_told(hub: Hub, monkeypatch: 
         AutoModel.from_pretrained(name)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for name in ("org/flat", "org/unasked"):
-        with pytest.warns(Notice, match=rf"^{name}: its modules\.json could not be looked up .*LocalEntryNotFoundError"):
+        with pytest.warns(Notice, match=f"^{name}: its modules.json could not be .*LocalEntryNotFoundError"):
             assert transformer_folder(name, "--model") == name
         for use in (settings_of_folder, dense_weights):
             with pytest.raises(InputError, match=f"^--model {name}: its modules.json could not .*; fetch all of it"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import pearsonr
-from tiny import unigram_tokenizer, write_teacher
+from tiny import unigram_tokenizer, write_sentence_folder, write_teacher
 from transformers import PretrainedConfig
 
 from bistil_ds.embedding.settings import KEY, DenseLayer, SentenceSettings
@@ -45,6 +45,23 @@ def test_texts_are_cut_at_the_models_own_limit_or_that_of_the_run() -> None:
         assert len(row["input_ids"]) == 5
     with pytest.raises(InputError, match="--max_length 4: leaves no room"):
         embed(prompts={"query": "ba ke lo"}).features(long, tokenizer, (), 4, training=True)
+
+
+def test_one_line_says_how_vectors_are_made_and_that_there_is_no_prompt() -> None:
+    plain = "vectors: pooling mean, then scaled to length 1; no prompt; at most 20 tokens"
+    assert embed().describe(20) == embed(prompts={"query": ""}).describe(20) == plain
+    dense = (DenseLayer(8, 4, activation="Tanh"),)
+    rich = embed(pooling=("max",), normalise=False, prompts={"q": "q: "}, max_length=9, dense=dense)
+    assert rich.describe(20) == (
+        "vectors: pooling max, then a dense layer (Tanh), not scaled to length 1; prompts: q 'q: '; at most 9 tokens"
+    )
+
+
+def test_prompts_need_no_pooling_where_the_models_files_have_one(tmp_path: Path) -> None:
+    write_sentence_folder(tmp_path, layers=1)
+    task = find_task("embed").configured(prompt=["query=query: ", "passage=passage: "]).for_model(tmp_path)
+    assert task.settings.prompts == {"query": "query: ", "passage": "passage: "}
+    assert task.settings.pooling == ("mean",)
 
 
 def test_both_sides_of_a_pair_get_the_vector_of_the_source() -> None:

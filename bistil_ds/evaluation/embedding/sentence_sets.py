@@ -84,6 +84,12 @@ class SentenceSet(HeldOut):
             if len(loaded.tokenizer(prompt)["input_ids"]) >= candidate.max_length:
                 raise InputError(f"--max_length {candidate.max_length}: leaves no room for a text; give a larger one")
 
+    def describe(self, loaded: LoadedTaskModel, candidate: Candidate) -> str:
+        """Return how the model makes vectors, with the prompts that it gets here."""
+        settings = loaded.model.settings
+        used = dict(zip(("query", "document"), prompts_of(settings), strict=True))
+        return settings.describe(used, candidate.max_length)
+
     def answer(
         self,
         loaded: LoadedTaskModel,

@@ -140,6 +140,9 @@ class SentenceEmbedding(Task):
         chosen: dict[str, Any] = {"pooling": self.pooling, "prompts": self.prompts, "normalise": self.normalise}
         return type(self)(settings, source, **chosen, dimension=self.dimension)
 
+    def describe(self, max_length: int) -> str:
+        return self.settings.describe(self.settings.prompts, self._longest(max_length))
+
     def metadata(self) -> dict[str, Any]:
         return {KEY: self.settings.as_dict()}
 
@@ -171,8 +174,7 @@ class SentenceEmbedding(Task):
         Raises:
             InputError: no token of a text fits beside its prompt.
         """
-        prompts, limit = self.settings.training_prompts, self.settings.max_length
-        max_length = min(max_length, limit or max_length)
+        prompts, max_length = self.settings.training_prompts, self._longest(max_length)
         for prompt in prompts:
             if len(tokenizer(prompt, verbose=False)["input_ids"]) >= max_length:
                 raise InputError(f"--max_length {max_length}: leaves no room for a text; give a larger one")
@@ -193,6 +195,9 @@ class SentenceEmbedding(Task):
                     if isinstance(part[i], ParallelTexts):
                         rows[start + i]["source_ids"] = ids
         return rows
+
+    def _longest(self, max_length: int) -> int:
+        return min(max_length, self.settings.max_length or max_length)
 
     def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
         """Pad the rows; a pair becomes two texts.

@@ -118,6 +118,7 @@ def test_tables_show_each_metric_where_it_belongs(evaluation: Evaluation) -> Non
     text = markdown(evaluation)
     assert "with tokenising; an example is a text" in text
     assert text.count("A dash stands at the reference itself") == 1
+    assert len([line for line in text.splitlines() if "vectors: pooling mean, then scaled to length 1" in line]) == 3
     assert text.count("### ") == 2 + len(evaluation.metrics)
     assert evaluation.metrics[:3] == ["accuracy", "spearman", "ndcg@10"]
     assert [row[1] for row in sources(evaluation).rows] == ["30", "30", "5"]
@@ -150,7 +151,10 @@ def test_the_command_writes_what_a_model_card_reads(
     flags = ["--task", "embed", "--resamples", "20", "--output_dir", str(tmp_path / "out"), "--test_file", *tests]
     models = [f"{name}={embedders[name]}" for name in ("teacher", "narrow")]
     assert command.main([*flags, "--model", *models]) == 0
-    assert "spearman, per cent" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "spearman, per cent" in out
+    made = "vectors: pooling mean, then scaled to length 1; prompts: query 'ba ', document 'ke '; at most"
+    assert all(f"{name}: {made}" in out for name in ("teacher", "narrow"))
     content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     narrow = content["models"]["narrow"]
     assert "cosine" not in narrow["languages"]["pairs"]["score"]
