@@ -23,6 +23,7 @@ from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.data import parse_pairs
+from bistil_ds.tasks.embed.flags import VectorArguments, vector_choices
 from bistil_ds.tasks.registry import NAMES
 from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.training.product import check_product
@@ -71,13 +72,6 @@ class EvaluationArguments:
             "help": "OURS=THEIRS columns: tags=ner_tags; without a header, tags=4 tokens=2.",
         },
     )
-    pooling: list[str] | None = field(
-        default=None, metadata={"nargs": "+", "help": "embed: how states are pooled; default: as the models say."}
-    )
-    prompt: list[str] | None = field(
-        default=None,
-        metadata={"nargs": "+", "help": "embed: [NAME=]TEXT before texts, such as query='query: '; default: as above."},
-    )
     label_map: list[str] | None = field(
         default=None, metadata={"nargs": "+", "help": "Labels to read as others: DATE=O, or PERSON=PER."}
     )
@@ -100,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str]) -> None:
-    ns = cli.parse(argv, [EvaluationArguments], DESCRIPTION)
+    ns = cli.parse(argv, [EvaluationArguments, VectorArguments], DESCRIPTION)
     folder = run_folder(ns.output_dir, "evaluate", None, resumable=False)
     plan = _plan(ns)
     with new_folder(folder, explicit=ns.output_dir is not None) as folder:
@@ -140,11 +134,10 @@ def _plan(ns: argparse.Namespace) -> Plan:
         raise InputError(
             f"{' '.join(missing)} missing: give all of {', '.join('--' + name for name in NEEDED)}, or none"
         )
-    chosen = {name: getattr(ns, name) for name in ("pooling", "prompt") if getattr(ns, name) is not None}
     return prepare(
         parse_models(ns.model, ns.sft or ()),
         parse_test_files(ns.test_file),
-        find_task(ns.task).configured(**chosen),
+        find_task(ns.task).configured(**vector_choices(vars(ns))),
         reference=ns.reference,
         train_files=[file for _, file in parse_sources(ns.train_file or (), "--train_file")],
         columns=parse_pairs(ns.columns, "--columns"),

@@ -17,6 +17,7 @@ from bistil_ds.export.export_model import check_flags, export_model
 from bistil_ds.export.folder import task_to_export
 from bistil_ds.export.push import PushError, check_push
 from bistil_ds.runs.folder import run_folder
+from bistil_ds.tasks.embed.flags import VectorArguments, vector_choices
 from bistil_ds.tasks.registry import NAMES
 
 DESCRIPTION = "Merge a model's sparse fine-tunings and write one plain Hugging Face folder."
@@ -33,13 +34,6 @@ class ExportArguments:
     task: str | None = field(
         default=None,
         metadata={"help": f"Where no fine-tuning names its task: {NAMES}."},
-    )
-    pooling: list[str] | None = field(
-        default=None, metadata={"nargs": "+", "help": "embed: how states are pooled; default: as the model says."}
-    )
-    prompt: list[str] | None = field(
-        default=None,
-        metadata={"nargs": "+", "help": "embed: [NAME=]TEXT before texts, such as query='query: '; default: as above."},
     )
     output_dir: str | None = field(default=None, metadata={"help": "Default: runs/export-<time>."})
     onnx: bool = field(default=False, metadata={"help": "Write model.onnx too, for ONNX Runtime."})
@@ -85,13 +79,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str]) -> None:
-    ns = cli.parse(argv, [ExportArguments], DESCRIPTION)
+    ns = cli.parse(argv, [ExportArguments, VectorArguments], DESCRIPTION)
     startup.choose_accelerator()
     run_folder(ns.output_dir, "export", None, resumable=False)
     if ns.model is None and (ns.sft or ns.task or ns.scores):
         raise InputError("--model missing: give it with --sft, or neither for the embedded sample")
     samples = read_samples(ns.language_samples)
-    chosen = {name: getattr(ns, name) for name in ("pooling", "prompt") if getattr(ns, name) is not None}
+    chosen = vector_choices(vars(ns))
     engines = EngineRequest(
         ns.onnx,
         ns.openvino,

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from bistil_ds.embedding.pooling import MODES
-from bistil_ds.embedding.settings import DenseLayer, SentenceSettings, dense_layer
+from bistil_ds.embedding.settings import SIMILARITIES, DenseLayer, SentenceSettings, dense_layer
 from bistil_ds.errors import InputError
 from bistil_ds.models.config_file import LARGEST
 from bistil_ds.models.sentence_folder import (
@@ -56,14 +56,16 @@ def settings_of_folder(source: str | Path, flag: str = "") -> SentenceSettings |
     prompts = about.get("prompts") or {}
     if isinstance(prompts, Mapping):
         prompts = {name: text for name, text in prompts.items() if text is not None}
+    similarity = about.get("similarity_fn_name")
     return SentenceSettings.from_dict(
         {
             "pooling": list(_pooling(found, place)),
             "normalise": "Normalize" in kinds,
             "prompts": prompts,
             "default_prompt": about.get("default_prompt_name"),
-            "max_length": _max_length(found.folder / found.transformer),
+            "max_length": _max_length(found),
             "dense": [vars(layer) for layer in _dense(found, place)],
+            "similarity": similarity if similarity in SIMILARITIES else SIMILARITIES[0],  # as sentence-transformers
         },
         place,
     )
@@ -82,10 +84,10 @@ def dense_weights(source: str | Path, flag: str = "") -> list[dict[str, Tensor]]
     return [{name.removeprefix("linear."): tensor for name, tensor in layer.items()} for layer in layers]
 
 
-def _max_length(folder: Path) -> int | None:
+def _max_length(found: SentenceFolder) -> int | None:
     """Return the longest input that the Transformer's folder states; later versions state it for the tokenizer."""
-    stated = [_read(path).get("max_seq_length") for path in sorted(folder.glob(SETTINGS[1]))[:1]]
-    stated.append(_read(folder / "tokenizer_config.json").get("model_max_length"))
+    stated = [_read(path).get("max_seq_length") for path in found.limits()[:1]]
+    stated.append(_read(found.folder / found.transformer / "tokenizer_config.json").get("model_max_length"))
     limits = [limit for limit in stated if type(limit) is int and 0 < limit <= LARGEST["max_position_embeddings"]]
     return limits[0] if limits else None  # a tokenizer without a limit states 10^30
 

@@ -13,6 +13,7 @@ from bistil_ds.embedding.pooling import MODES
 from bistil_ds.errors import InputError
 
 KEY = "sentence"  # under which a model's config.json, and the header of a sparse fine-tuning, hold the settings
+SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # as sentence-transformers calls them
 ACTIVATIONS = ("Identity", "Tanh", "GELU", "ReLU", "SiLU", "Sigmoid", "LeakyReLU", "ELU")  # classes of torch.nn
 LARGEST = 100_000  # values in a vector
 
@@ -45,6 +46,7 @@ class SentenceSettings:
         default_prompt: the name of the prompt that a text gets if its user names none; None: no prompt.
         max_length: longest input in tokens; None: as many as the model takes.
         dense: the layers after the pooling.
+        similarity: by which its users compare vectors, one of `SIMILARITIES`; an exported folder says so.
     """
 
     pooling: tuple[str, ...] = ("mean",)
@@ -53,11 +55,14 @@ class SentenceSettings:
     default_prompt: str | None = None
     max_length: int | None = None
     dense: tuple[DenseLayer, ...] = ()
+    similarity: str = SIMILARITIES[0]
 
     def __post_init__(self) -> None:
         if not self.pooling or (unknown := [mode for mode in self.pooling if mode not in MODES]):
             named = f"pooling {unknown[0]}: is not known" if self.pooling else "pooling: none is given"
             raise InputError(f"{named}; give one or several of {', '.join(MODES)}")
+        if self.similarity not in SIMILARITIES:
+            raise InputError(f"similarity {self.similarity!r:.40}: expected one of {', '.join(SIMILARITIES)}")
         if self.default_prompt is not None and self.default_prompt not in self.prompts:
             known = ", ".join(sorted(self.prompts)) or "none"
             raise InputError(f"default prompt {self.default_prompt!r:.40}: is not among the prompts ({known})")

@@ -48,7 +48,8 @@ def save_sentence_folder(model: SentenceEncoder, tokenizer: PreTrainedTokenizerB
     prompts = dict(settings.prompts)
     if DOCUMENT not in prompts and (old := next((name for name in ITS_OLD_NAMES if name in prompts), None)):
         prompts[DOCUMENT] = prompts[old]
-    about = {"prompts": prompts, "default_prompt_name": settings.default_prompt, "similarity_fn_name": "cosine"}
+    about = {"prompts": prompts, "default_prompt_name": settings.default_prompt}
+    about["similarity_fn_name"] = settings.similarity
     write_json(folder / SETTINGS[0], about)
     write_json(folder / LIMITS, {"max_seq_length": longest_text(model, tokenizer), "do_lower_case": False})
     write_json(folder / MODULES, listed)  # last, so that a folder with this file has the others

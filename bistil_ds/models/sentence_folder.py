@@ -24,7 +24,7 @@ from transformers import PretrainedConfig
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.config_file import check_pickled
 from bistil_ds.models.hub_folder import HubSilentError, find_file, local_folder
-from bistil_ds.models.inputs import longest_input
+from bistil_ds.models.inputs import load_tokenizer, longest_input
 from bistil_ds.models.weight_files import SINGLE_FILE
 from bistil_ds.runs.bounded import load_json
 from bistil_ds.runs.files import read_json, write_whole
@@ -39,6 +39,7 @@ CONFIGURED = ("Pooling", *WEIGHTED)  # modules that cannot be loaded without a c
 WIDTHS = ("word_embedding_dimension", "embedding_dimension")  # keys of a pooling's configuration, old and new
 PICKLED = "pytorch_model.bin"
 ADVICE = "fetch it again"
+CASES = ("BERLIN ÉÖ ЖД ΩΔ", "berlin éö жд ωδ")  # one token or another for a tokenizer that keeps the case
 OURS = "sentence_transformers."  # the package whose modules need no code from the folder
 
 
@@ -64,6 +65,10 @@ class SentenceFolder:
     transformer: str
     modules: tuple[SentenceModule, ...]
 
+    def limits(self) -> list[Path]:
+        """Return the files with longest input and letter case; the first one counts."""
+        return sorted((self.folder / self.transformer).glob(SETTINGS[1]))
+
     def copy_rest(self, to: Path) -> None:
         """Copy everything but the Transformer's weights, configuration and tokenizer to an existing folder `to`."""
         inner = PurePosixPath(self.transformer)
@@ -86,7 +91,8 @@ def find_sentence_folder(source: str, flag: str = "", *, needed: bool = False) -
 
     Raises:
         InputError: `modules.json` is no list of modules in folders of its own, its first module is no Transformer, or a
-            module is not of sentence-transformers itself; or the hub cannot be asked and the answer is `needed`.
+            module is not of sentence-transformers itself; or it lower-cases texts and its tokenizer does not; or the
+            hub cannot be asked and the answer is `needed`.
     """
     try:
         path = Path(source) / MODULES if Path(source).is_dir() else find_file(source, MODULES)
@@ -114,7 +120,25 @@ def find_sentence_folder(source: str, flag: str = "", *, needed: bool = False) -
     transformer, *paths = (each["path"] for each in modules)
     names = [MODULES, *SETTINGS, *(f"{each}/*" for each in (transformer, *paths) if each)]
     others = [SentenceModule(each["type"].rpartition(".")[2], each["path"]) for each in modules[1:]]
-    return SentenceFolder(local_folder(source, "model", names), transformer, tuple(others))
+    found = SentenceFolder(local_folder(source, "model", names), transformer, tuple(others))
+    _check_case(found, source, flag)
+    return found
+
+
+def _check_case(found: SentenceFolder, source: str, flag: str) -> None:
+    """Raise InputError if sentence-transformers lower-cases texts before they reach a tokenizer that keeps their case.
+
+    Students, trimmed vocabularies and vectors would be made of other tokens than those that the model knows.
+    """
+    if not any(read_json(path, ADVICE, flag=flag).get("do_lower_case") for path in found.limits()[:1]):
+        return
+    inner = str(found.folder / found.transformer) if found.transformer else source
+    upper, lower = load_tokenizer(flag, inner)(CASES, add_special_tokens=False)["input_ids"]
+    if upper != lower:
+        raise InputError(
+            f"{flag} {source}: lower-cases texts outside of its tokenizer (do_lower_case), which is not supported; "
+            "save it with sentence-transformers 6.2 or newer, whose tokenizer does so itself, and give that folder".lstrip()
+        )
 
 
 def transformer_folder(name: str | Path, flag: str = "") -> str:
@@ -202,9 +226,8 @@ def _files(found: SentenceFolder, width: int, longest: int, flag: str) -> dict[s
             files[f"{place}/{CONFIG}"] = content
         if module.kind in WEIGHTED:
             files[f"{place}/{SINGLE_FILE}"] = read_weights(source, flag)
-    limits = sorted((found.folder / found.transformer).glob(SETTINGS[1]))
-    if limits:
-        content = read_json(limits[0], ADVICE, flag=flag)
+    for path in found.limits()[:1]:
+        content = read_json(path, ADVICE, flag=flag)
         if type(content.get("max_seq_length")) is int:
             content["max_seq_length"] = min(content["max_seq_length"], longest)
         files[LIMITS] = content

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from bistil_ds.embedding.pooling import MODES
+from bistil_ds.tasks.embed.flags import VectorArguments
 from bistil_ds.tasks.registry import NAMES
 from bistil_ds.training.arguments import SealedArguments
 
@@ -104,23 +104,9 @@ class UnlabelledArguments:
 
 
 @dataclass(frozen=True)
-class EmbeddingArguments:
-    """Flags of the task `embed` only: how models make vectors, and its data beside plain text."""
+class EmbeddingArguments(VectorArguments):
+    """Flags of the task `embed` only: how teacher and student make vectors, and its data beside plain text."""
 
-    _argument_group_name = "sentence vectors (--task embed only)"
-
-    pooling: list[str] | None = field(
-        default=None,
-        metadata={
-            "nargs": "+",
-            "help": f"How states become a vector: {', '.join(MODES)}; default: the teacher's way.",
-        },
-    )
-    normalise: bool = field(default=True, metadata={"help": "With --pooling: scale vectors to length 1."})
-    prompt: list[str] | None = field(
-        default=None,
-        metadata={"nargs": "+", "help": "[NAME=]TEXT before each text, in turn; default: the teacher's prompts."},
-    )
     dimension: str = field(
         default="teacher",
         metadata={

@@ -195,5 +195,5 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         evaluate.main(["--help"])
     page = capsys.readouterr().out
-    for name in evaluate.EvaluationArguments.__dataclass_fields__:
+    for name in [*evaluate.EvaluationArguments.__dataclass_fields__, "pooling", "normalise", "prompt"]:
         assert f"--{name}" in page

@@ -21,6 +21,7 @@ from bistil_ds import export_model
 from bistil_ds.commands.export import main
 from bistil_ds.embedding.encoder import SentenceEncoder
 from bistil_ds.embedding.pooling import MODES
+from bistil_ds.embedding.sentence_files import settings_of_folder
 from bistil_ds.embedding.settings import DenseLayer, SentenceSettings
 from bistil_ds.embedding.vectors import encode
 from bistil_ds.models.weight_files import hash_weights
@@ -34,7 +35,7 @@ TEXTS = ["", "ba", *text_lines("aa", 5, seed=8), *text_lines("bb", 5, seed=9), "
 E5 = {"query": "ba: ", "passage": "ke lo: "}
 DENSE = (DenseLayer(32, 24, True, "Tanh"), DenseLayer(24, 40, False, "GELU"))
 SETTINGS = {
-    "last": SentenceSettings(("lasttoken",), normalise=False),
+    "last": SentenceSettings(("lasttoken",), normalise=False, similarity="dot"),
     "all": SentenceSettings(tuple(MODES)),
     "two in another order": SentenceSettings(("mean", "cls"), normalise=False),
     "dense": SentenceSettings(("mean",), dense=DENSE, max_length=20),
@@ -81,6 +82,8 @@ def test_every_way_to_make_vectors_is_kept(name: str, tmp_path: Path) -> None:
     check(again, theirs)
     assert again.model.settings.pooling == settings.pooling
     assert again.model.settings.dense == settings.dense
+    assert theirs.similarity_fn_name == settings.similarity
+    assert settings_of_folder(tmp_path / "exported").similarity == settings.similarity
     assert theirs.get_embedding_dimension() == settings.dimension(32)
 
 
@@ -175,3 +178,8 @@ def test_flags_say_how_a_model_without_files_makes_vectors(
     check(load_task_model(str(tmp_path / "out"), task=find_task("embed")), theirs)
     assert theirs.prompts["query"] == "ba: "
     assert "normalize" in str(theirs[-1]).lower()
+    words[-1] = str(tmp_path / "longer")
+    assert main([*words, "--normalise", "false"]) == 2
+    assert "--normalise false: goes with --pooling" in capsys.readouterr().err
+    assert main([*words, "--pooling", "max", "--normalise", "false"]) == 0
+    assert settings_of_folder(tmp_path / "longer").normalise is False

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from student_models import tiny_config, tiny_teacher
 from tiny import unigram_tokenizer
+from tokenizers.normalizers import Lowercase, Sequence
 from transformers import AutoModel
 
 from bistil_ds.errors import InputError, Notice
@@ -163,6 +164,23 @@ def test_a_folder_outside_of_the_models_is_refused(tmp_path: Path, copy: Path, p
     for use in (lambda: transformer_folder(tmp_path), lambda: copy_sentence_files(tmp_path, copy, MODEL)):
         with pytest.raises(InputError, match="folders inside of it"):
             use()
+
+
+@pytest.mark.parametrize("inner", ["", "0_Transformer"])
+def test_letter_case_that_only_sentence_transformers_drops_is_refused(tmp_path: Path, copy: Path, inner: str) -> None:
+    """Version 6.2 gives the tokenizer a normaliser; saved with it, the model makes the same tokens everywhere."""
+    teacher, tokenizer = write_sentence_model(tmp_path / "teacher", "Pooling", place=inner), unigram_tokenizer()
+    write_json(teacher / inner / "sentence_bert_config.json", {"max_seq_length": 512, "do_lower_case": True})
+    tokenizer.save_pretrained(teacher / inner)
+    uses = (lambda: copy_sentence_files(teacher, copy, MODEL, "--x"), lambda: transformer_folder(teacher, "--x"))
+    for use in uses:
+        with pytest.raises(InputError, match=f"^--x {teacher}: lower-cases texts outside of its tokenizer"):
+            use()
+    tokenizer.backend_tokenizer.normalizer = Sequence([Lowercase(), tokenizer.backend_tokenizer.normalizer])
+    tokenizer.save_pretrained(teacher / inner)
+    for use in uses:
+        use()
+    assert read_json(copy / "sentence_bert_config.json")["do_lower_case"]
 
 
 def test_a_teacher_may_lie_in_a_sub_folder(tmp_path: Path) -> None:

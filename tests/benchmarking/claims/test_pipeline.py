@@ -26,6 +26,7 @@ from bistil_ds.commands.pretrain import PretrainArguments
 from bistil_ds.commands.trim import TrimArguments
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
+from bistil_ds.tasks.embed.flags import VectorArguments
 from bistil_ds.trimming.options import TrimOptions
 
 TYPES: dict[str, Sequence[type]] = {
@@ -33,8 +34,8 @@ TYPES: dict[str, Sequence[type]] = {
     "pretrain": (PretrainArguments,),
     "teacher": teacher_command.COMMAND.flags,
     "task": task_command.COMMAND.flags,
-    "evaluate": (EvaluationArguments,),
-    "export": (ExportArguments,),
+    "evaluate": (EvaluationArguments, VectorArguments),
+    "export": (ExportArguments, VectorArguments),
     "trim": (TrimArguments, TrimOptions),
 }
 

@@ -186,7 +186,9 @@ def test_a_model_that_does_not_say_how_it_pools_needs_the_flag(
     assert command.main([*flags, "--task", "mlm", "--pooling", "cls"]) == 2
     assert "--pooling: has no effect with --task mlm" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    assert command.main([*flags, "--pooling", "cls", "--prompt", "query=ba "]) == 0
+    capsys.readouterr()
+    assert command.main([*flags, "--pooling", "cls", "--normalise", "false", "--prompt", "query=ba "]) == 0
+    assert "m: vectors: pooling cls, not scaled to length 1; prompts: query 'ba '" in capsys.readouterr().out
 
 
 def test_the_length_is_the_models_own_unless_it_is_given(embedders: Folders, test_sets: Sets) -> None:

@@ -14,6 +14,7 @@ from bistil_ds.benchmarking.registry import BENCHMARKS
 from bistil_ds.benchmarking.run_benchmark import command_of
 from bistil_ds.commands import evaluate, export, general, pretrain, task, teacher, trim
 from bistil_ds.demo import __main__ as demo
+from bistil_ds.tasks.embed.flags import VectorArguments
 from bistil_ds.training.kernels.flag import KernelFlags
 
 Words = tuple[str, ...]
@@ -80,9 +81,13 @@ COMMANDS = {
     "evaluate": Command(
         evaluate.main,
         ("--model", "a=t", "b=s", "--task", "ner", "--test_file", "aa=ner.txt", "--output_dir", "out"),
-        (evaluate.EvaluationArguments,),
+        (evaluate.EvaluationArguments, VectorArguments),
     ),
-    "export": Command(export.main, ("--model", "t", "--task", "ner", "--output_dir", "out"), (export.ExportArguments,)),
+    "export": Command(
+        export.main,
+        ("--model", "t", "--task", "ner", "--output_dir", "out"),
+        (export.ExportArguments, VectorArguments),
+    ),
     "trim": Command(
         trim.main,
         ("--model", "t", "--text", "aa=aa.txt", "--output_dir", "out"),
