@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -56,7 +57,7 @@ class Engine:
     Attributes:
         start: returns the function that runs a forward pass, with the given number of threads on a CPU. The function
             takes one mapping, with `input_ids` and `attention_mask`, int64 [B, T], on the device; its result holds the
-            last hidden state [B, T, D].
+            last hidden state [B, T, D], which stays on the device.
         disk_bytes: the size of the engine's file; in PyTorch, of the weights.
     """
 
@@ -93,6 +94,9 @@ def make_engine(model: PreTrainedModel, engine: str, folder: Path, samples: Sequ
         engine: one of `ENGINES`.
         folder: an existing folder for files of this model. What is there already is not made again.
         samples: inputs on which the engines in `CALIBRATED` measure the ranges of activations.
+
+    Raises:
+        RuntimeError: ONNX Runtime cannot run on the model's GPU.
     """
     if engine == "int8":
         int8_matrices(model)
@@ -102,6 +106,8 @@ def make_engine(model: PreTrainedModel, engine: str, folder: Path, samples: Sequ
         return Engine(partial(torch_runner, torch.compile(model) if engine == "compile" else model), weights)
     file = _write_file(model, engine, folder, samples)
     if file.suffix == ".onnx":
+        if model.device.type == "cuda":
+            _onnx_session(file, model.device, 1)  # raises now, so that the other engines are measured without this one
         return Engine(partial(_onnx_runner, file, model.device), bytes_of(file))
     return Engine(partial(_openvino_runner, file), bytes_of(file))
 
@@ -160,14 +166,45 @@ def _provider(device: torch.device) -> str:
     return "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
 
 
-def _onnx_runner(file: Path, device: torch.device, threads: int) -> Runner:
+def _onnx_session(file: Path, device: torch.device, threads: int) -> Any:
+    """Return a session on the device.
+
+    Raises:
+        RuntimeError: ONNX Runtime fell back to another device, as it does if a library of the GPU's is missing.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(file), options, providers=[_provider(device)])
-    return lambda inputs: session.run(None, {name: tensor.cpu().numpy() for name, tensor in inputs.items()})
+    settings = {"device_id": device.index or 0} if device.type == "cuda" else {}
+    session = onnxruntime.InferenceSession(str(file), options, providers=[(_provider(device), settings)])
+    if (found := session.get_providers()[0]) != _provider(device):
+        raise RuntimeError(f"ONNX Runtime cannot load its {_provider(device)}, and would run on its {found}")
+    return session
+
+
+def _onnx_runner(file: Path, device: torch.device, threads: int) -> Runner:
+    session = _onnx_session(file, device, threads)
+    if device.type == "cuda":
+        return bound_runner(session, device)
+    return lambda inputs: session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+
+
+def bound_runner(session: Any, device: torch.device) -> Runner:
+    """Return a function that runs a forward pass and copies nothing: inputs and outputs are on the device."""
+    outputs, place = [each.name for each in session.get_outputs()], (device.type, device.index or 0)
+
+    def run(inputs: Inputs) -> object:
+        binding, whole = session.io_binding(), {name: tensor.contiguous() for name, tensor in inputs.items()}
+        for name, tensor in whole.items():
+            binding.bind_input(name, *place, np.int64, tuple(tensor.shape), tensor.data_ptr())
+        for name in outputs:
+            binding.bind_output(name, *place)
+        session.run_with_iobinding(binding)
+        return binding.get_outputs()
+
+    return run
 
 
 def _openvino_runner(file: Path, threads: int) -> Runner:

@@ -70,6 +70,31 @@ def test_an_engine_computes_what_the_model_computes_at_any_size(
             assert engine in FP32 or error > 1e-4  # so it did compute with int8
 
 
+def test_inputs_that_lie_on_the_device_are_run_without_a_copy(onnx_file: Path) -> None:
+    """Here the device is the CPU; on a GPU, the address of the inputs is the GPU's."""
+    run: Any = engines.bound_runner(engines._onnx_session(onnx_file, CPU, 1), CPU)
+    for rows, length in ((1, 5), (3, 40)):
+        inputs = batch(rows, length)
+        with torch.no_grad():
+            expected_BTD = tiny_encoder()(**inputs).last_hidden_state
+        (found_BTD,) = run(inputs)
+        torch.testing.assert_close(torch.from_numpy(found_BTD.numpy()), expected_BTD, rtol=1e-4, atol=1e-5)
+
+
+def test_a_session_that_fell_back_to_the_cpu_is_no_gpu(onnx_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime, asked = pytest.importorskip("onnxruntime"), []
+    real = onnxruntime.InferenceSession
+
+    def on_cpu(file: str, options: Any, providers: list[Any]) -> Any:
+        asked.extend(providers)
+        return real(file, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", on_cpu)
+    with pytest.raises(RuntimeError, match="cannot load its CUDAExecutionProvider, and would run on its CPUExec"):
+        engines._onnx_session(onnx_file, torch.device("cuda:1"), 1)
+    assert asked == [("CUDAExecutionProvider", {"device_id": 1})]
+
+
 def test_files_are_made_once_and_their_size_is_told(
     onnx_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
