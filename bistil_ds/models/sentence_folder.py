@@ -136,8 +136,8 @@ def _check_case(found: SentenceFolder, source: str, flag: str) -> None:
     upper, lower = load_tokenizer(flag, inner)(CASES, add_special_tokens=False)["input_ids"]
     if upper != lower:
         raise InputError(
-            f"{flag} {source}: lower-cases texts outside of its tokenizer (do_lower_case), which is not supported; "
-            "save it with sentence-transformers 6.2 or newer, whose tokenizer does so itself, and give that folder".lstrip()
+            f"{f'{flag} {source}'.strip()}: lower-cases texts outside of its tokenizer (do_lower_case), which is not "
+            "supported; save it with sentence-transformers 6.2 or newer, so that its tokenizer does, and give that one"
         )
 
 
