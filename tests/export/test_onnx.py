@@ -11,10 +11,16 @@ import pytest
 import torch
 from export_folders import INPUTS, export, in_memory, write_task_sft
 from random_sfts import random_sft
-from student_models import tiny_teacher
+from student_models import tiny_config, tiny_teacher
 from transformers import BertTokenizerFast
 
-from bistil_ds.export.engines.check import IMPOSSIBLE, OnnxMismatchError, check_engine, random_batch
+from bistil_ds.export.engines.check import (
+    IMPOSSIBLE,
+    OnnxMismatchError,
+    check_engine,
+    checked_shapes,
+    random_batch,
+)
 from bistil_ds.models import onnx_file
 
 
@@ -79,6 +85,20 @@ def test_weights_too_large_for_one_onnx_file_lie_beside_it(
     assert export(student, [ner], tmp_path / "out", "--onnx") == 0
     assert (tmp_path / "out" / "model.onnx.data").stat().st_size > 1000
     check_against_onnx_runtime(tmp_path / "out", in_memory(student, [ner], "ner"), INPUTS)
+
+
+@pytest.mark.parametrize("pad", [0, 1, 6])
+def test_random_tokens_are_all_but_the_padding(pad: int) -> None:
+    model = tiny_teacher("bert", layers=1, vocab_size=7, pad_token_id=pad)
+    batch = random_batch(model, INPUTS, rows=3, length=40, seed=0)
+    real = batch["attention_mask"].bool()
+    assert set(batch["input_ids"][real].tolist()) == set(range(7)) - {pad}
+    assert set(batch["input_ids"][~real].tolist()) == {pad}
+
+
+@pytest.mark.parametrize(("positions", "longest"), [(40, 40), (8192, 2048)])
+def test_the_longest_batch_is_one_row_that_fits_into_memory(positions: int, longest: int) -> None:
+    assert checked_shapes(tiny_config("bert", max_position_embeddings=positions))[-1] == (1, longest)
 
 
 def test_an_onnx_file_of_other_weights_is_found_out(student: Path, ner: Path, with_onnx: Path) -> None:

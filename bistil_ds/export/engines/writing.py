@@ -66,8 +66,8 @@ def _make(loaded: LoadedTaskModel, data: EngineData, folder: Path) -> list[Engin
     onnx, openvino = folder / ONNX_FILE, folder / OPENVINO_FILE
     try:
         check = export_onnx(loaded.model, loaded.tokenizer, folder)
-    except EngineError as error:
-        return [EngineFile(ONNX_FILE, RUNTIMES[".onnx"], FP32, refused=str(error))]
+    except Exception as error:
+        return [EngineFile(ONNX_FILE, RUNTIMES[".onnx"], FP32, refused=_reason(error, onnx))]
     if request.onnx:
         made.append(EngineFile(ONNX_FILE, RUNTIMES[".onnx"], FP32, bytes_of(onnx), check))
     if request.onnx and request.int8:
@@ -79,8 +79,8 @@ def _make(loaded: LoadedTaskModel, data: EngineData, folder: Path) -> list[Engin
         try:
             if not file.refused:
                 file = replace(file, check=check_engine(openvino, loaded.model, names))
-        except EngineError as error:
-            file = replace(file, refused=str(error))
+        except Exception as error:
+            file = replace(file, refused=_reason(error, openvino))
         made.append(file)
         if request.int8 and not file.refused:
             quantise = partial(quantise_openvino, openvino, batches=data.calibration)
@@ -92,17 +92,26 @@ def _make(loaded: LoadedTaskModel, data: EngineData, folder: Path) -> list[Engin
 
 def _written(out: Path, weights: str, write: Callable[[Path], None], loaded: LoadedTaskModel) -> EngineFile:
     """Write a file and run it once; return it, refused if the engine's tools fail or its outputs are not finite."""
-    runtime, refused = RUNTIMES[out.suffix], ""
     try:
         with waiting(f"writing {out.name}"):
             write(out)
             batch = random_batch(loaded.model, model_inputs(loaded.model, loaded.tokenizer), rows=2, length=8, seed=0)
             odd = [name for name, values in EngineModel(out)(**batch).items() if not values.isfinite().all()]
         refused = f"its {odd[0]} are not finite" if odd else ""
-    except Exception as error:  # the tools have no common error class, and the other files are good without this one
-        reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        refused = f"{runtime} cannot make or run it ({one_line(reason[-1]):.200})"
-    return EngineFile(out.name, runtime, weights, bytes_of(out), refused=refused)
+    except Exception as error:
+        refused = _reason(error, out)
+    return EngineFile(out.name, RUNTIMES[out.suffix], weights, bytes_of(out), refused=refused)
+
+
+def _reason(error: Exception, file: Path) -> str:
+    """Return in one line why a file is left out.
+
+    Engines and their tools have no common error class, and whatever they raise, all else is good without the file.
+    """
+    if isinstance(error, EngineError):
+        return str(error)
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return f"{RUNTIMES[file.suffix]} cannot make or run it ({one_line(lines[-1]):.200})"
 
 
 def _scores(model: nn.Module, name: str, loaded: LoadedTaskModel, data: EngineData) -> Scores:
@@ -118,9 +127,12 @@ def _compared(
     data: EngineData,
     folder: Path,
 ) -> EngineFile:
-    """Return the file with its scores, refused if it loses more than the request allows."""
+    """Return the file with its scores, refused if it cannot be run or loses more than the request allows."""
     allowed = data.request.max_loss
-    after = _scores(EngineModel(folder / each.file), each.file, loaded, data)
+    try:
+        after = _scores(EngineModel(folder / each.file), each.file, loaded, data)
+    except Exception as error:
+        return replace(each, refused=_reason(error, folder / each.file))
     loss, worst = most_lost(before, after, dev_sets)
     refused = ""
     if not loss <= allowed:  # written so that NaN fails, too

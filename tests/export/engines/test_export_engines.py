@@ -199,6 +199,29 @@ def test_tools_that_fail_cost_one_file_only(tagger: Path, tmp_path: Path, monkey
     assert not names & {ONNX, OPENVINO_INT8}
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("step", ["export_onnx", "check_engine", "EngineModel"])
+def test_no_error_of_an_engine_costs_the_weights(
+    tagger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """They fail while the ONNX file is made, in the check of OpenVINO's file, and where files are scored."""
+
+    def fail(*_: Any) -> None:
+        raise MemoryError("bad\nbad allocation")
+
+    file, flags = {
+        "export_onnx": (ONNX, ["--onnx"]),
+        "check_engine": (OPENVINO, ["--openvino"]),
+        "EngineModel": (ONNX, ["--onnx", "--dev_file", f"aa={tagger / 'dev.conllu'}"]),
+    }[step]
+    monkeypatch.setattr(writing, step, fail)
+    with pytest.raises(SystemExit, match=rf"^error: {file}: .* cannot make or run it \(bad allocation\); .*everything"):
+        run(tagger, tmp_path / "out", *flags)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {SINGLE_FILE, "README.md", "run.json"} < names
+    assert not names & {ONNX, OPENVINO}
+
+
 BAD = {
     "int8 of nothing": (["--int8"], "--int8: needs an engine; add --onnx or --openvino"),
     "a dev file for nothing": (["--dev_file", "aa={}/dev.conllu"], "--dev_file: scores the files of engines; add"),
