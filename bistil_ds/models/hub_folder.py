@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import _CACHED_NO_EXIST, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub import constants, hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -74,7 +74,8 @@ def find_file(source: str, file: str) -> Path | None:
             return None
         hub_id, revision = split_revision(source)
         known, config = (try_to_load_from_cache(hub_id, name, revision=revision) for name in (file, "config.json"))
-        if known is _CACHED_NO_EXIST or (constants.HF_HUB_OFFLINE and not isinstance(config, str)):
+        marked_absent = not isinstance(known, str | None)  # by an object for which the client has no public name
+        if marked_absent or (constants.HF_HUB_OFFLINE and not isinstance(config, str)):
             return None
         raise HubSilentError(type(error).__name__) from error
 
