@@ -77,6 +77,10 @@ class SentenceSettings:
         """Return the texts that stand before training sentences in turn: the distinct prompts, or else only ""."""
         return tuple(dict.fromkeys(self.prompts.values())) or ("",)
 
+    def longest(self, limit: int) -> int:
+        """Return the longest input in tokens under another limit."""
+        return min(limit, self.max_length or limit)
+
     def steps(self) -> list[str]:
         """Return in words what turns last hidden states into a vector, step by step."""
         dense = [f"a dense layer ({layer.activation})" for layer in self.dense]

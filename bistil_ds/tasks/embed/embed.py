@@ -111,16 +111,14 @@ class SentenceEmbedding(Task):
             found: SentenceSettings | None = SentenceSettings.from_dict(told[-1], f"a fine-tuning of {folder}")
         else:
             found = settings_of_folder(folder, flag) or SentenceSettings.of_config(load_config(flag, folder), place)
-        if found is None:
-            if not self.pooling:
-                raise InputError(f"{place}: does not say how it pools its states; give it with --pooling, such as mean")
-            found = SentenceSettings()
+        if found is None and not self.pooling:
+            raise InputError(f"{place}: does not say how it pools its states; give it with --pooling, such as mean")
         changes: dict[str, Any] = {}
         if self.pooling:
             changes = {"pooling": tuple(self.pooling), "normalise": self.normalise is not False}
         if self.prompts is not None:
             changes |= {"prompts": self.prompts, "default_prompt": next(iter(self.prompts))}
-        return self._with(replace(found, **changes), folder)
+        return self._with(replace(found or SentenceSettings(), **changes), folder)
 
     def for_student(self, student: PretrainedConfig, teacher: PretrainedConfig) -> Self:
         """Return the task with the teacher's settings, and dense layers that fit the student.
@@ -141,7 +139,7 @@ class SentenceEmbedding(Task):
         return type(self)(settings, source, **chosen, dimension=self.dimension)
 
     def describe(self, max_length: int) -> str:
-        return self.settings.describe(self.settings.prompts, self._longest(max_length))
+        return self.settings.describe(self.settings.prompts, self.settings.longest(max_length))
 
     def metadata(self) -> dict[str, Any]:
         return {KEY: self.settings.as_dict()}
@@ -174,10 +172,9 @@ class SentenceEmbedding(Task):
         Raises:
             InputError: no token of a text fits beside its prompt.
         """
-        prompts, max_length = self.settings.training_prompts, self._longest(max_length)
-        for prompt in prompts:
-            if len(tokenizer(prompt, verbose=False)["input_ids"]) >= max_length:
-                raise InputError(f"--max_length {max_length}: leaves no room for a text; give a larger one")
+        prompts, max_length = self.settings.training_prompts, self.settings.longest(max_length)
+        if any(len(tokenizer(prompt, verbose=False)["input_ids"]) >= max_length for prompt in prompts):
+            raise InputError(f"--max_length {max_length}: leaves no room for a text; give a larger one")
         rows: list[Row] = []
         for start in range(0, len(examples), TEXTS_AT_ONCE):
             part = examples[start : start + TEXTS_AT_ONCE]
@@ -195,9 +192,6 @@ class SentenceEmbedding(Task):
                     if isinstance(part[i], ParallelTexts):
                         rows[start + i]["source_ids"] = ids
         return rows
-
-    def _longest(self, max_length: int) -> int:
-        return min(max_length, self.settings.max_length or max_length)
 
     def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
         """Pad the rows; a pair becomes two texts.
