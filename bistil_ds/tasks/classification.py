@@ -36,7 +36,7 @@ class Classification(Task):
 
     def check_labels(self, examples: Sequence[Any], labels: Sequence[str], flag: str) -> None:
         found = ((example.label, example.place) for example in examples if example.label is not None)
-        check_known(found, labels, flag, "label", None)
+        check_known(found, labels, flag, "label")
 
     def check_model(self, config: PretrainedConfig) -> None:
         check_class(AutoModelForSequenceClassification, config)

@@ -2,15 +2,17 @@
 
 Universal tags and relations have the same names in all data. If training lacked one of them, words that have it count
 as wrong, and nothing is learned from them. Any other label that the model does not know may be a known one by another
-name: it is refused, and the message suggests a `--label_map` for it.
+name: it is refused, and the message suggests a `--label_map` for it. If the model only counts its labels (`LABEL_0`),
+the message asks for the whole map, because nothing says which label is which.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 from bistil_ds.errors import InputError, Notice
@@ -18,6 +20,8 @@ from bistil_ds.tasks.examples import Place
 from bistil_ds.tasks.task import ReadOptions
 
 LONGEST_ADVICE = 40  # characters; advice does not spell out a longer label
+MOST_ASKED = 20  # labels whose names one message asks for
+COUNTED = re.compile(r"(LABEL_)?[0-9]+")  # a label that has no meaning of its own
 
 
 def map_advice(label: str, other: str) -> str:
@@ -27,10 +31,14 @@ def map_advice(label: str, other: str) -> str:
     that does not print), those longer than LONGEST_ADVICE, and those without a letter or digit, such as "_", which
     often means "no annotation".
     """
-    can_be_named = label == label.strip() and "=" not in label and label.isprintable()
-    if not can_be_named or len(label) > LONGEST_ADVICE or not any(map(str.isalnum, label)):
+    if not _can_be_named(label):
         return ""
     return f"; read it as another label, such as --label_map {shlex.quote(f'{label}={other}')}"
+
+
+def _can_be_named(label: str) -> bool:
+    can_be = label == label.strip() and "=" not in label and label.isprintable()
+    return can_be and len(label) <= LONGEST_ADVICE and any(map(str.isalnum, label))
 
 
 def check_known(
@@ -38,7 +46,7 @@ def check_known(
     known: Sequence[str],
     flag: str,
     kind: str,
-    other: str | None,
+    advise: Callable[[str], str] | None = None,
     universal: AbstractSet[str] = frozenset(),
 ) -> None:
     """Raise InputError, with file and line, for the first example in `found` whose label is not in `known`.
@@ -48,8 +56,8 @@ def check_known(
     Args:
         found: each label with the place of its example.
         kind: what the message calls such a label ("tag").
-        other: the known label that the message suggests; None: one that no example has. If a known label differs from
-            the unknown one only in case, the message suggests that instead.
+        advise: returns the end of the message for an unknown label; None suggests a known label that no example has.
+            If a known label differs from the unknown one only in case, the message suggests that instead.
         universal: labels that have these names in all data.
     """
     taught, seen = set(known), set[str]()
@@ -61,18 +69,29 @@ def check_known(
         if label not in taught and label in allowed:
             untaught[label] += 1
         elif label not in taught:
-            alike = next((one for one in known if one.casefold() == label.casefold()), None)
-            seen |= set() if alike or other else {one for one, _ in rest}
-            free = next((one for one in known if one not in seen), known[0])
-            mapped = label.removeprefix("B-").removeprefix("I-") if other == "O" and not alike else label  # its type
+            seen.update(one for one, _ in rest)
             raise InputError(
                 f"{flag}: {place}: {kind} {label!r} in the example that begins there is none the model knows "
-                f"({', '.join(known)}){map_advice(mapped, alike or other or free)}"
+                f"({', '.join(known)}){_way_out(label, known, seen, advise)}"
             )
     if untaught:
         named = ", ".join(f"{label} ({count} words)" for label, count in sorted(untaught.items()))
         said = f"{flag}: training had no {kind} {named}: these words count as wrong, and nothing is learned from them"
         warnings.warn(said, Notice, stacklevel=2)
+
+
+def _way_out(label: str, known: Sequence[str], seen: AbstractSet[str], advise: Callable[[str], str] | None) -> str:
+    """Return the end of the message that refuses `label`; `seen` are all labels of the data."""
+    if alike := [one for one in known if one.casefold() == label.casefold()]:
+        return map_advice(label, alike[0])
+    if any(map(COUNTED.fullmatch, known)):
+        unknown = [one for one in sorted(seen.difference(known)) if _can_be_named(one)]
+        pairs = " ".join(shlex.quote(f"{one}=") + "?" for one in unknown[:MOST_ASKED])
+        return f"; say which of them each label of the data is: --label_map {pairs}" if pairs else ""
+    if advise is not None:
+        return advise(label)
+    free = [one for one in known if one not in seen] or known
+    return map_advice(label, free[0])
 
 
 def refuse_label_map(options: ReadOptions, task: str) -> None:

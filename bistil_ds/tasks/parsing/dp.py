@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bistil_ds.models.head import IGNORED
 from bistil_ds.tasks.examples import Tree
 from bistil_ds.tasks.heads import load_classifier
-from bistil_ds.tasks.labels import check_known
+from bistil_ds.tasks.labels import check_known, map_advice
 from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.parsing.biaffine import start_weight
 from bistil_ds.tasks.parsing.parser import PARSER_MODULES, BiaffineParser
@@ -56,8 +56,8 @@ class DependencyParsing(Task):
 
     def check_labels(self, examples: Sequence[Tree], labels: Sequence[str], flag: str) -> None:
         found = ((relation, tree.place) for tree in examples for relation in tree.relations)
-        other = "dep" if "dep" in labels else None
-        check_known(found, labels, flag, "relation", other, RELATIONS)
+        advise = (lambda relation: map_advice(relation, "dep")) if "dep" in labels else None
+        check_known(found, labels, flag, "relation", advise, RELATIONS)
 
     def features(
         self,

@@ -15,7 +15,7 @@ from transformers import AutoModelForTokenClassification, PretrainedConfig, PreT
 from bistil_ds.models.head import IGNORED
 from bistil_ds.tasks.examples import TaggedSentence
 from bistil_ds.tasks.heads import check_class, load_classifier
-from bistil_ds.tasks.labels import check_known
+from bistil_ds.tasks.labels import check_known, map_advice
 from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.readers import read_texts
 from bistil_ds.tasks.task import ReadOptions, Row, Task
@@ -37,9 +37,23 @@ class Tagging(Task):
     cuts_words = True
     universal: frozenset[str] = frozenset()  # tags that have these names in all data
 
+    def names(self, examples: Sequence[TaggedSentence], labels: Sequence[str]) -> list[list[str | None]]:
+        """Return for each example what a model with these labels calls its tags.
+
+        A tag that the model does not know stays as it is. A name is None if the model knows the tag's type, but has no
+        label for the tag.
+        """
+        return [list(example.tags) for example in examples]
+
     def check_labels(self, examples: Sequence[TaggedSentence], labels: Sequence[str], flag: str) -> None:
-        found = ((tag, example.place) for example in examples for tag in example.tags)
-        check_known(found, labels, flag, "tag", "O" if "O" in labels else None, self.universal)
+        named = zip(self.names(examples, labels), examples)
+        found = ((name, example.place) for names, example in named for name in names if name is not None)
+
+        def removal(tag: str) -> str:
+            kind = tag[2:]
+            return "" if kind in {label[2:] for label in labels} else map_advice(kind, "O")
+
+        check_known(found, labels, flag, "tag", removal if "O" in labels else None, self.universal)
 
     def read_unlabelled(self, source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
         """Stream the texts as sentences without tags, cut into words at spaces and around punctuation marks."""
@@ -59,22 +73,20 @@ class Tagging(Task):
 
         `labels` has an entry for each token: the index of the tag at the first subword of a word that the row decides,
         and -100 everywhere else. The words of a sentence without tags have index 0, which marks where they stand. So
-        have, in evaluation, words whose tag is not in `labels`; in training, nothing is learned from these.
+        have, in evaluation, words whose tag has no label; in training, nothing is learned from these.
         """
-        number = {label: i for i, label in enumerate(labels)}
-        words = [example.words for example in examples]
+        number: dict[str | None, int] = {label: i for i, label in enumerate(labels)}
+        words, names = [example.words for example in examples], self.names(examples, labels)
         rows = []
         if training:
             for i, (ids, first) in enumerate(align(words, tokenizer, max_length)):
-                tags = examples[i].tags
-                rows.append(
-                    _row(i, ids, first, [number.get(tag, IGNORED) for tag in tags] if tags else [0] * len(first))
-                )
+                tags = [number.get(name, IGNORED) for name in names[i]]
+                rows.append(_row(i, ids, first, tags or [0] * len(first)))
         else:
             for i, parts in enumerate(windows(words, tokenizer, max_length)):
                 for ids, start, first in parts:
-                    tags = examples[i].tags[start : start + len(first)]
-                    rows.append(_row(i, ids, first, [number.get(tag, 0) for tag in tags]))
+                    tags = [number.get(name, 0) for name in names[i][start : start + len(first)]]
+                    rows.append(_row(i, ids, first, tags))
         return rows
 
     def check_model(self, config: PretrainedConfig) -> None:

@@ -117,9 +117,10 @@ RENAMED = {
     "types without a letter": ({"PER": "I-PER", "LOC": "I-LOC"}, "PER PER O LOC PER", "B-PER I-PER O B-LOC B-PER"),
     "one type, run into by another": ({"GPE": "LOC"}, "B-LOC B-GPE I-GPE", "B-LOC B-LOC I-LOC"),
     "small letters": ({"b-per": "B-PER", "o": "O"}, "b-per o", "B-PER O"),
-    "to what a model calls them": ({"O": "L0", "B-X": "L1", "I-X": "L2"}, "B-X I-X O", "L1 L2 L0"),
-    "from numbers, through tags": ({"0": "O", "1": "B-X", "B-X": "L1"}, "1 0", "L1 O"),
-    "of another scheme, to a model's": ({"B-X": "L1"}, "I-X O", "L1 O"),
+    "to what a model calls them": ({"O": "L0", "B-X": "L1", "I-X": "L2"}, "B-X I-X O", "B-X I-X O"),
+    "to one name for both tags of a type": ({"B-X": "X", "I-X": "X"}, "B-X I-X B-X", "B-X I-X B-X"),
+    "from numbers, through tags": ({"0": "O", "1": "B-X", "B-X": "L1"}, "1 0", "B-X O"),
+    "of another scheme, to a model's": ({"B-X": "L1"}, "I-X O", "B-X O"),
 }
 
 
@@ -132,7 +133,7 @@ def test_the_label_map_renames_types_and_whole_tags(tmp_path: Path, name: str) -
 
 NOT_RENAMED = {
     "half an entity": ({"B-X": "O"}, "B-X I-X", "line 2: tag 'I-X' is renamed to 'I-X' after 'O'; rename both"),
-    "one name for two": ({"B-X": "X", "I-X": "X"}, "O", "--label_map I-X=X: B-X is called X, too"),
+    "one name for two": ({"B-X": "X", "B-Y": "X"}, "O", "--label_map B-Y=X: B-X is called X, too"),
     "no tag": ({"B": "PER"}, "B", "--label_map B=PER: PER is no tag"),
     "no type": ({"DATE": "B-PER"}, "B-DATE", "--label_map DATE=B-PER: expected a type"),
     "nothing": ({"DATE": ""}, "O", "--label_map DATE=: expected a name"),
