@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,19 @@ from bistil_ds.errors import InputError
 LARGEST = 2**20  # bytes of a file
 DEEPEST = 20  # levels of lists and mappings inside one another
 MOST_VALUES = 100_000  # values in a file; a value that aliases repeat counts each time
+BOOL = "tag:yaml.org,2002:bool"
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's loader of plain values, where only true and false are booleans, as in YAML 1.2: `no` is Norwegian."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own attribute)
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != BOOL]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(BOOL, re.compile("(true|false)$", re.IGNORECASE), list("tTfF"))
 
 
 def read_yaml(path: Path, flag: str = "") -> dict[Any, Any]:
@@ -38,7 +52,7 @@ def read_yaml(path: Path, flag: str = "") -> dict[Any, Any]:
 
 
 def parse_yaml(text: str) -> Any:
-    """Return the value of a YAML document.
+    """Return the value of a YAML document; `yes`, `no`, `on` and `off` are strings.
 
     Raises:
         ValueError: the text is not YAML, has a tag that makes a Python object, is longer than LARGEST or deeper than
@@ -48,10 +62,10 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(f"larger than {LARGEST} bytes")
     try:
         _check_depth(text)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
         if node is not None and _count(node, {}) > MOST_VALUES:
             raise ValueError(f"more than {MOST_VALUES:,} values")
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(str(error)) from None
     except (ArithmeticError, AttributeError, LookupError, TypeError) as error:  # a tag such as !!bool on other text
@@ -60,7 +74,7 @@ def parse_yaml(text: str) -> Any:
 
 def _check_depth(text: str) -> None:
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise ValueError(f"more than {DEEPEST} lists and mappings inside one another")

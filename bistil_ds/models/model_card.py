@@ -81,8 +81,8 @@ def _licence(metadata: dict[str, Any]) -> str | None:
 
 
 def _languages(metadata: dict[str, Any]) -> tuple[str, ...]:
-    words = ["no" if word is False else word for word in _as_list(metadata.get("language"))]  # YAML reads no as False
-    codes = [word.lower().replace("_", "-") for word in words if isinstance(word, str)]
+    words = [word for word in _as_list(metadata.get("language")) if isinstance(word, str)]
+    codes = [word.lower().replace("_", "-") for word in words]
     return tuple(dict.fromkeys(code for code in codes if LANGUAGE_CODE.fullmatch(code)))
 
 

@@ -120,6 +120,18 @@ def test_a_mapping_in_a_recipe_stands_for_pairs(tmp_path: Path) -> None:
     assert (ns.label_map, ns.train_file) == (["DATE=O", "PERSON=PER"], ["a.txt", "b.txt"])
 
 
+def test_only_true_and_false_are_booleans_in_a_recipe_and_no_is_norwegian(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "text: {no: no.txt, en: en.txt}\ntarget_language: no\neval_strategy: 'no'\nbf16: TRUE\nfp16: no\n"
+    )
+    ns = cli.parse([str(recipe)], COMMAND.flags, COMMAND.description)
+    assert (ns.text, ns.target_language) == (["no=no.txt", "en=en.txt"], "no")
+    assert (ns.eval_strategy, ns.bf16, ns.fp16) == ("no", True, False)
+    recipe.write_text("eval_strategy: no\n")
+    assert cli.parse([str(recipe)], COMMAND.flags, COMMAND.description).eval_strategy == "no"
+
+
 @pytest.mark.parametrize("form", ["flags", "recipe"])
 def test_a_pair_may_begin_with_a_number_below_zero(tmp_path: Path, form: str) -> None:
     (tmp_path / "recipe.yaml").write_text('label_map: {0: neutral, -1: "-"}\n')

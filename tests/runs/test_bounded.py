@@ -130,8 +130,8 @@ OF_DEEPSPEED = ("distributed/converter.py", "distributed/universal.py")
 READERS: dict[str, set[str]] = {
     "json.load": set(),
     "json.loads": {"runs/bounded.py", OF_OURSELVES, *OF_A_TOKENIZER},
-    "yaml.load": set(),
-    "yaml.safe_load": {"console/yaml_file.py"},
+    "yaml.load": {"console/yaml_file.py"},
+    "yaml.safe_load": set(),
     "torch.load": {"models/sentence_folder.py", "sft/published.py", *OF_DEEPSPEED},
     "pickle.load": set(),
     "pickle.loads": set(),

@@ -17,15 +17,15 @@ SCHEMES: dict[str, tuple[tuple[str, ...], str]] = {
     "IOB2": (("O", "B-PER", "I-PER", "B-LOC", "I-LOC"), GOLD),
     "IOB1": (CONLL_2003, "I-PER I-PER I-PER O I-LOC B-LOC I-LOC O I-PER"),
     "BIOES": (
-        tuple(["O", "B-PER", "I-PER", "E-PER", "S-PER", "B-LOC", "E-LOC", "S-LOC"]),
+        ("O", "B-PER", "I-PER", "E-PER", "S-PER", "B-LOC", "E-LOC", "S-LOC"),
         "B-PER I-PER E-PER O S-LOC B-LOC E-LOC O S-PER",
     ),
     "BILOU": (
-        tuple(["O", "B-PER", "I-PER", "L-PER", "U-PER", "B-LOC", "L-LOC", "U-LOC"]),
+        ("O", "B-PER", "I-PER", "L-PER", "U-PER", "B-LOC", "L-LOC", "U-LOC"),
         "B-PER I-PER L-PER O U-LOC B-LOC L-LOC O U-PER",
     ),
     "BMES": (
-        tuple(["O", "B-PER", "M-PER", "E-PER", "S-PER", "B-LOC", "E-LOC", "S-LOC"]),
+        ("O", "B-PER", "M-PER", "E-PER", "S-PER", "B-LOC", "E-LOC", "S-LOC"),
         "B-PER M-PER E-PER O S-LOC B-LOC E-LOC O S-PER",
     ),
 }
