@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
+from bistil_ds.errors import InputError
 from bistil_ds.tasks.heads import check_class, load_classifier
 from bistil_ds.tasks.labels import check_known
 from bistil_ds.tasks.padding import pad, pad_inputs
@@ -31,8 +32,17 @@ class Classification(Task):
     metric = "accuracy"
 
     def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:
-        """Return the distinct labels of the examples, sorted."""
-        return tuple(sorted({example.label for example in examples} - {None}))
+        """Return the distinct labels of the examples, sorted.
+
+        Raises:
+            InputError: all examples have the same label; the message names their files.
+        """
+        labelled = [example for example in examples if example.label is not None]
+        labels = tuple(sorted({example.label for example in labelled}))
+        if len(labels) == 1:
+            files = ", ".join(sorted({example.place.file for example in labelled}))
+            raise InputError(f"--train_file {files}: all examples have the label {labels[0]!r}; expected two or more")
+        return labels
 
     def check_labels(self, examples: Sequence[Any], labels: Sequence[str], flag: str) -> None:
         found = ((example.label, example.place) for example in examples if example.label is not None)

@@ -72,6 +72,8 @@ def load_classifier(
     same_labels = [config.id2label[i] for i in sorted(config.id2label)] == list(labels)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: i for i, label in enumerate(labels)}
+    if kind is AutoModelForSequenceClassification:  # else transformers guesses a loss, or keeps that of the old head
+        config.problem_type = "single_label_classification"
     without_dropout(config)
     model, absent = load_pretrained(kind, folder, config=config, dtype=torch.float32, **kwargs)
     of_head = {name for name in absent if name.partition(".")[0] in heads}

@@ -65,6 +65,22 @@ def test_labels_logits_answers_and_scores_come_from_the_base_class(tmp_path: Pat
     assert task.metrics(np.zeros(2)) == {"accuracy": 0.0}
 
 
+def test_one_label_is_nothing_to_learn() -> None:
+    task = Length()
+    with pytest.raises(InputError, match=r"^--train_file f: all examples have the label 'long'; expected two or more$"):
+        task.labels(list(task.read("bake tilma", ReadOptions())))
+
+
+def test_the_loss_is_that_of_labels_whatever_the_folders_head_was_for(tmp_path: Path) -> None:
+    task = Length()
+    examples = list(task.read("bake lo", ReadOptions()))
+    tiny_teacher("bert", layers=1, problem_type="multi_label_classification").save_pretrained(tmp_path)
+    model = task.load_model(tmp_path, ("long", "short"))
+    batch = task.collate(task.features(examples, None, ("long", "short"), 16, training=True), 0)
+    outputs = model(**batch)
+    assert torch.allclose(outputs.loss, torch.nn.functional.cross_entropy(outputs.logits, batch["labels"]))
+
+
 def test_a_label_that_training_never_saw_is_refused() -> None:
     task = Length()
     with pytest.raises(InputError, match=r"^--test_file: f, line 2: label 'short' .*--label_map short=long"):
