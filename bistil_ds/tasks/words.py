@@ -11,10 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers import Regex
+from tokenizers.pre_tokenizers import BertPreTokenizer, Split
+from tokenizers.pre_tokenizers import Sequence as InTurn
 from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
+
+WITHOUT_SPACES = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"  # scripts
+CHARACTER = Regex(rf"(?=[{WITHOUT_SPACES}])\X\p{{M}}*")  # of these scripts, with its combining marks
 
 
 class Aligned(NamedTuple):
@@ -152,8 +157,13 @@ def _shares(starts: list[int], room: int) -> list[tuple[int, int, int]]:
 def words_of(text: str) -> tuple[str, ...]:
     """Return the words of a text: it is cut at spaces, and around each punctuation mark.
 
+    Scripts that put no spaces between words are cut into characters.
+
     Example:
         >>> words_of("Ankara'da, dün.")
         ('Ankara', "'", 'da', ',', 'dün', '.')
+        >>> words_of("我爱NLP。")
+        ('我', '爱', 'NLP', '。')
     """
-    return tuple(word for word, _ in BertPreTokenizer().pre_tokenize_str(text))
+    cut = InTurn([BertPreTokenizer(), Split(CHARACTER, "isolated")])
+    return tuple(word for word, _ in cut.pre_tokenize_str(text))

@@ -13,7 +13,7 @@ from tokenizer_kinds.other_tokenizers import byte_level_tokenizer, wordpiece_tok
 from transformers import PreTrainedTokenizerFast
 
 from bistil_ds.errors import InputError
-from bistil_ds.tasks.words import align, windows
+from bistil_ds.tasks.words import align, windows, words_of
 
 TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "xlm-r": unigram_tokenizer,
@@ -160,3 +160,24 @@ def test_windows_of_real_sentences_cover_every_word(shared) -> None:  # type: ig
     assert any(" " in word for words in sentences for word in words)
     for words, parts in zip(sentences, windows(sentences, tokenizer, 24)):
         assert sum(len(part.first) for part in parts) == len(words)
+
+
+CHARACTERS = {
+    "我爱北京天安门。": "我 爱 北 京 天 安 门 。",
+    "今日はタワーへ行く": "今 日 は タ ワ ー へ 行 く",
+    "か\u3099き": "か\u3099 き",  # a kana and its combining mark
+    "葛\U000e0100城": "葛\U000e0100 城",  # a variant of a character
+    "น้ำใจ": "น้ำ ใ จ",
+    "ພາສາ": "ພ າ ສ າ",
+    "ភាសា": "ភា សា",
+    "မြန်မာ": "မြ န် မာ",
+    "བོད་ཡིག": "བོ ད ་ ཡི ག",
+    "iPhone很好,2024年": "iPhone 很 好 , 2024 年",
+    "한국어는 좋다.": "한국어는 좋다 .",
+    "हिन्दी में": "हिन्दी में",
+}
+
+
+@pytest.mark.parametrize("text", CHARACTERS)
+def test_scripts_without_spaces_are_cut_into_characters_with_their_marks(text: str) -> None:
+    assert words_of(text) == tuple(CHARACTERS[text].split())

@@ -56,7 +56,7 @@ class Tagging(Task):
         check_known(found, labels, flag, "tag", removal if "O" in labels else None, self.universal)
 
     def read_unlabelled(self, source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
-        """Stream the texts as sentences without tags, cut into words at spaces and around punctuation marks."""
+        """Stream the texts as sentences without tags, cut into words by `words_of`."""
         for text in read_texts(source, options):
             yield TaggedSentence(words_of(text.text), (), text.place)
 
