@@ -8,18 +8,18 @@ asks for --columns.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks.languages import language_code
 from bistil_ds.tasks.readers.columns import check_names
-from bistil_ds.tasks.readers.lines import sentences
+from bistil_ds.tasks.readers.lines import quote, sentences
 from bistil_ds.tasks.task import ReadOptions
 
 DOCUMENT_START = "-DOCSTART-"
-NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")  # the ID of a word, a multiword token or an empty node
 COMMENT = re.compile(r"#\s*(id\s|[^\s=]+\s*=)")  # `# id … domain=en` in MultiCoNER, `# key = value` in CoNLL-U
 CHUNKS = {"NP", "VP", "PP", "ADVP", "SBAR", "ADJP", "PRT", "CONJP", "INTJ", "LST", "UCP", "NC", "VC", "PC"}  # CoNLL
 
@@ -116,7 +116,8 @@ class _Seen:
         self.tags: list[dict[str, int]] = [{} for _ in range(self.width)]  # for each column: tag → number of its cells
         self.marked = [0] * self.width  # for each column: number of cells that begin with a language
         self.counts_from = {0, 1}  # first numbers from which column 1 could count the words of every sentence so far
-        self.numbers = 0  # number of cells of column 1 that are numbers
+        self.numbered = [0] * self.width  # for each column: number of cells that end in a number
+        self.cells: list[dict[str, None]] = [{} for _ in range(self.width)]  # for each column: its different cells
         self.varies = False  # whether some sentence has different cells in column 1
         self.several = False  # whether some sentence has several rows
 
@@ -129,6 +130,8 @@ class _Seen:
         self.rows += len(rows)
         for cells in rows:
             for column, cell in enumerate(cells):
+                self.cells[column][cell] = None
+                self.numbered[column] += cell[-1:].isdecimal()
                 counts = self.tags[column]
                 if cell in counts or self.is_tag(cell):
                     counts[cell] = counts.get(cell, 0) + 1
@@ -136,9 +139,12 @@ class _Seen:
                     self.marked[column] += language_mark(cell) is not None
         first = [cells[0] for cells in rows]
         self.counts_from = {n for n in self.counts_from if first == [str(n + at) for at in range(len(first))]}
-        self.numbers += sum(bool(NUMBER.fullmatch(cell)) for cell in first)
         self.varies = self.varies or len(set(first)) > 1
         self.several = self.several or len(first) > 1
+
+    def is_numbered(self, column: int) -> bool:
+        """Return whether most cells of a column end in a number, as numbers and ids do, and few words."""
+        return self.numbered[column] * 2 > self.rows
 
 
 def language_mark(cell: str) -> tuple[str, str] | None:
@@ -169,43 +175,61 @@ def _asked(options: ReadOptions, name: str, seen: _Seen, where: str) -> int | No
 def _tag_column(seen: _Seen, word: int | None, tags_column: str, is_outside: Callable[[str], bool], where: str) -> int:
     """Return the only column in which most cells are tags, but not tags of chunks (B-NP).
 
-    The first column is never returned: words come first, and may look like tags (B-52). In a file with two columns, the
-    last one is returned even if its cells are not tags.
+    Columns whose tags say nothing (O) count only if no other has tags; the last of them is returned. So do columns of
+    chunks, if there is nothing else. The first column is never returned: words come first, and may look like tags
+    (B-52). In a file with two columns, the last one is returned even if its cells are not tags.
 
     Raises:
         InputError: there are several such columns; or there is none, and the file has more than two columns.
     """
     likely = [c for c in range(1, seen.width) if c != word and sum(seen.tags[c].values()) * 2 > seen.rows]
     telling = {c: {tag for tag in seen.tags[c] if not is_outside(tag)} for c in likely}
-    chunks = {c for c in likely if telling[c] and {tag[2:] for tag in telling[c]} <= CHUNKS}
-    left = [c for c in likely if c not in chunks] or likely
-    left = [c for c in left if telling[c]] or left[-1:]
-    if len(left) > 1:
-        listed = " and ".join(str(c + 1) for c in left)
-        advice = f"--columns {tags_column}={left[0] + 1}"
+    silent = [c for c in likely if not telling[c]]
+    chunks = [c for c in likely if telling[c] and {tag[2:] for tag in telling[c]} <= CHUNKS]
+    found = [c for c in likely if c not in (*silent, *chunks)] or silent[-1:] or chunks
+    if len(found) > 1:
+        listed = " and ".join(str(c + 1) for c in found)
+        advice = f"--columns {tags_column}={found[0] + 1}"
         raise InputError(f"{where}: columns {listed} hold tags; say which of them are meant, such as {advice}")
-    if not left and seen.width > 2:
+    if not found and seen.width > 2:
         advice = f"--columns {tags_column}={2 if word != 1 else 3}"
         raise InputError(
             f"{where}: columns 2 to {seen.width} hold no tags of this task; say which do, such as {advice}"
         )
-    return left[0] if left else seen.width - 1
+    return found[0] if found else seen.width - 1
 
 
 def _word_column(seen: _Seen, tag: int, tags_column: str, where: str) -> int:
     """Return the first column other than the tags, or the second one if the first counts the words of a sentence.
 
+    Words differ more than what else a column may hold, such as parts of speech. A Notice says which column is read if
+    another one, of which most cells do not end in numbers, has more different cells.
+
     Raises:
-        InputError: most cells of the first column are numbers that do not count the words; or the rows of each sentence
-            all have the same cell there.
+        InputError: most cells of the column end in numbers; the rows of each sentence all have the same cell there; or
+            another column has more than twice as many different cells.
     """
     others = [c for c in range(seen.width) if c != tag]  # begins with 0, unless --columns made that the tags
-    if len(others) > 1 and others[0] == 0:
-        if seen.counts_from:
-            return others[1]
-        numbers = seen.numbers * 2 > seen.rows
-        strange = "numbers that do not count" if numbers else "the same cell in all rows of a sentence"
-        if numbers or (seen.several and not seen.varies):
-            advice = f"--columns tokens={others[1] + 1} {tags_column}={tag + 1}"
-            raise InputError(f"{where}: column 1 holds {strange}; say which column holds the words, such as {advice}")
-    return others[0]
+    counted = others[0] == 0 and len(others) > 1 and bool(seen.counts_from)
+    word, *rest = others[counted:]
+    if not rest:
+        return word
+    different = [0 if seen.is_numbered(c) else len(seen.cells[c]) for c in range(seen.width)]
+    best = max(rest, key=lambda c: different[c])
+    strange = ""
+    if word == 0 and seen.several and not seen.varies:
+        strange = "the same cell in all rows of a sentence"
+    elif seen.is_numbered(word):
+        strange = "numbers or ids that do not count the words"
+    elif different[best] > 2 * different[word]:
+        strange = f"only {different[word]} different cells (column {best + 1}: {different[best]})"
+    advice = f"--columns tokens={best + 1} {tags_column}={tag + 1}"
+    if strange:
+        raise InputError(
+            f"{where}: column {word + 1} holds {strange}; say which column holds the words, such as {advice}"
+        )
+    if different[best] > different[word]:
+        read = f"column {word + 1} is read as words ({quote(next(iter(seen.cells[word])))}), column {tag + 1} as tags"
+        instead = f"if column {best + 1} ({quote(next(iter(seen.cells[best])))}) holds the words, give {advice}"
+        warnings.warn(f"{where}: {read}; {instead}", Notice, stacklevel=2)
+    return word

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-from reading import Reader, read_all, refusal, write
+from reading import FLAG, Reader, read_all, refusal, write
 
 from bistil_ds.errors import Notice
 from bistil_ds.tasks.readers import read_tagged, read_trees, read_upos
@@ -126,7 +126,8 @@ AMBIGUOUS: dict[str, tuple[Reader, str, str, dict[str, str], tuple[str, ...], tu
     "numbers that do not count": (
         read_tagged,
         "7\tAda\tB-PER\n8\tslept\tO\n",
-        "column 1 holds numbers that do not count; say which column holds the words, such as --columns tokens=2 tags=3",
+        "column 1 holds numbers or ids that do not count the words; say which column holds the words, such as "
+        "--columns tokens=2 tags=3",
         {"tokens": "2", "tags": "3"},
         ("Ada", "slept"),
         ("B-PER", "O"),
@@ -134,7 +135,7 @@ AMBIGUOUS: dict[str, tuple[Reader, str, str, dict[str, str], tuple[str, ...], tu
     "ranges among the numbers": (
         read_tagged,
         "1-2\tAdas\tO\n1\tAda\tB-PER\n2\ts\tO\n",
-        "column 1 holds numbers that do not count",
+        "column 1 holds numbers or ids that do not count the words",
         {"tokens": "2"},
         ("Adas", "Ada", "s"),
         ("O", "B-PER", "O"),
@@ -142,7 +143,7 @@ AMBIGUOUS: dict[str, tuple[Reader, str, str, dict[str, str], tuple[str, ...], tu
     "a number that was lost": (
         read_tagged,
         "1\tAda\tB-PER\n2\tslept\tO\n_\twell\tO\n",
-        "column 1 holds numbers that do not count",
+        "column 1 holds numbers or ids that do not count the words",
         {"tokens": "2"},
         ("Ada", "slept", "well"),
         ("B-PER", "O", "O"),
@@ -154,6 +155,32 @@ AMBIGUOUS: dict[str, tuple[Reader, str, str, dict[str, str], tuple[str, ...], tu
         {"tokens": "2"},
         ("Ada", "slept"),
         ("B-PER", "O"),
+    ),
+    "ids": (
+        read_tagged,
+        "t1\tAda\tB-PER\nt2\tslept\tO\n",
+        "column 1 holds numbers or ids that do not count the words",
+        {"tokens": "2"},
+        ("Ada", "slept"),
+        ("B-PER", "O"),
+    ),
+    "ids behind an index": (
+        read_tagged,
+        "1\ts7-1\tAda\tB-PER\n2\ts7-2\tslept\tO\n",
+        "column 2 holds numbers or ids that do not count the words; say which column holds the words, such as "
+        "--columns tokens=3 tags=4",
+        {"tokens": "3"},
+        ("Ada", "slept"),
+        ("B-PER", "O"),
+    ),
+    "parts of speech before words": (
+        read_tagged,
+        "NNP\tAda\tB-PER\nVBD\tsaw\tO\nNNP\tOslo\tB-LOC\nVBD\tslept\tO\nNNP\tKoç\tB-PER\n",
+        "column 1 holds only 2 different cells (column 2: 5); say which column holds the words, such as "
+        "--columns tokens=2 tags=3",
+        {"tokens": "2"},
+        ("Ada", "saw", "Oslo", "slept", "Koç"),
+        ("B-PER", "O", "B-LOC", "O", "B-PER"),
     ),
     "two columns of universal tags": (
         read_upos,
@@ -173,6 +200,22 @@ def test_what_the_cells_do_not_say_is_asked_for(tmp_path: Path, name: str) -> No
     assert expected in refusal(reader, path)
     (found,) = read_all(reader, path, columns=columns)
     assert (found.words, found.tags) == (words, tags)
+
+
+def test_where_another_column_looks_more_like_words_a_notice_says_what_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "NNP\tAda\tB-PER\nVBD\tsaw\tO\nNNP\tOslo\tB-LOC\n")
+    with pytest.warns(Notice) as caught:
+        assert read_all(read_tagged, path)[0].words == ("NNP", "VBD", "NNP")
+    read = "column 1 is read as words ('NNP'), column 3 as tags; if column 2 ('Ada') holds the words, give"
+    assert [str(one.message) for one in caught] == [f"{FLAG}: {path}: {read} --columns tokens=2 tags=3"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("tokens", ["1", "2"])
+def test_what_was_said_needs_no_notice(tmp_path: Path, tokens: str) -> None:
+    path = write(tmp_path / "a.tsv", "NNP\tAda\tB-PER\nVBD\tsaw\tO\nNNP\tOslo\tB-LOC\n")
+    words = ("NNP", "VBD", "NNP") if tokens == "1" else ("Ada", "saw", "Oslo")
+    assert read_all(read_tagged, path, columns={"tokens": tokens})[0].words == words
 
 
 WRONG = {
