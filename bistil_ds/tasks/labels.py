@@ -85,7 +85,7 @@ def _way_out(label: str, known: Sequence[str], seen: AbstractSet[str], advise: C
     if alike := [one for one in known if one.casefold() == label.casefold()]:
         return map_advice(label, alike[0])
     if any(map(COUNTED.fullmatch, known)):
-        unknown = [one for one in sorted(seen.difference(known)) if _can_be_named(one)]
+        unknown = [one for one in sorted(seen - set(known)) if _can_be_named(one)]
         pairs = " ".join(shlex.quote(f"{one}=") + "?" for one in unknown[:MOST_ASKED])
         return f"; say which of them each label of the data is: --label_map {pairs}" if pairs else ""
     if advise is not None:

@@ -120,7 +120,7 @@ def _table(path: Path, options: TextOptions, tabs: bool = False) -> Numbered:
     if names.count(options.column) > 1:
         raise InputError(f"{where} names the column {options.column!r} twice; rename one")
     index = names.index(options.column)
-    for number, cells in (_tabbed if delimiter == "\t" else _quoted)(lines, delimiter, f"{options.flag}: {path}"):
+    for number, cells in (_tabbed if delimiter == "\t" else quoted_rows)(lines, delimiter, f"{options.flag}: {path}"):
         if len(cells) != len(names):
             raise InputError(f"{options.flag}: {path}, line {number} has {len(cells)} columns; the header {len(names)}")
         yield number, cells[index]
@@ -136,21 +136,31 @@ def _tabbed(lines: Numbered, delimiter: str, where: str) -> Iterator[tuple[int, 
         yield number, cells
 
 
-def _quoted(lines: Numbered, delimiter: str, where: str) -> Iterator[tuple[int, list[str]]]:
-    number = 0
+def quoted_rows(lines: Numbered, delimiter: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (number of the line on which the row begins, its cells) for each row of CSV that is not empty.
+
+    Raises:
+        InputError: a quote is out of place; the message begins with `where` and the line.
+    """
+    begins = 0
 
     def ended() -> Iterator[str]:  # the line ends are put back: a quoted cell may hold some
-        nonlocal number
-        for place, line in lines:
-            number = place
+        nonlocal begins
+        for number, line in lines:
+            begins = begins or number
             yield line + "\n"
 
-    try:
-        for cells in csv_rows(ended(), delimiter, strict=True):
-            if cells:
-                yield number, cells
-    except csv.Error as error:
-        raise InputError(f"{where}, line {number} is not CSV ({error}); write it with a CSV library") from None
+    rows = csv_rows(ended(), delimiter, strict=True)
+    while True:
+        begins = 0
+        try:
+            cells = next(rows, None)
+        except csv.Error as error:
+            raise InputError(f"{where}, line {begins} is not CSV ({error}); write it with a CSV library") from None
+        if cells is None:
+            return
+        if cells:
+            yield begins, cells
 
 
 READERS: dict[str, Callable[[Path, TextOptions], Numbered]] = {

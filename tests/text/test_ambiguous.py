@@ -36,7 +36,7 @@ ASKED: dict[str, tuple[bytes, str]] = {
     "headless.csv": (b"The river flows.\nA town.\n", r"none 'text' \(it has The river flows\.\)"),
     "twice.csv": (b"text,text\na,b\n", "names the column 'text' twice"),
     "ragged.csv": (b"id,text\n1,The river flows, slowly.\n", "line 2 has 3 columns; the header 2"),
-    "open.csv": (b'id,text\n1,"The river\n2,A town\n', "line 3 is not CSV"),
+    "open.csv": (b'id,text\n1,"The river\n2,A town\n', "line 2 is not CSV"),
     "quotes.csv": (b'id,text\n1,"The" river\n', "line 2 is not CSV"),
     "long.csv": (b"a " * 100_000 + b"\n", r"names the columns, but none 'text' \(it has (a ){20}\)"),
     "a.b.tsv": (b'text\n"The ""river"""\n', "line 2 is quoted as CSV"),

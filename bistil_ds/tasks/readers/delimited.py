@@ -7,7 +7,6 @@ and quoted cells may hold anything (RFC 4180).
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
@@ -18,7 +17,7 @@ from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks.readers.columns import LANGUAGE, OtherNames, check_names, find_columns
 from bistil_ds.tasks.readers.lines import lines, quote
 from bistil_ds.tasks.task import ReadOptions
-from bistil_ds.text.form import csv_rows
+from bistil_ds.text.text_files import quoted_rows
 
 # (name in messages, separator, whether cells may be quoted), in the order in which they are tried
 DIALECTS = (("tab", "\t", False), ("tab", "\t", True), ("comma", ",", True), ("semicolon", ";", True))
@@ -111,29 +110,10 @@ def _table_of(
 def _split(
     numbered: Iterable[tuple[int, str]], separator: str, quoted: bool, name: str
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number of the line on which the row begins, its cells) for each row that is not empty."""
-    if not quoted:
-        yield from ((number, line.split(separator)) for number, line in numbered if line)
-        return
-    at = 0
-
-    def feed() -> Iterator[str]:
-        nonlocal at
-        for number, line in numbered:
-            at = at or number
-            yield f"{line}\n"
-
-    rows = csv_rows(feed(), separator, strict=True)
-    while True:
-        at = 0
-        try:
-            cells = next(rows, None)
-        except csv.Error as error:
-            raise InputError(f"{name}, line {at}: not a row of quoted cells ({error})") from None
-        if cells is None:
-            return
-        if cells:
-            yield at, cells
+    """Return (number of the line on which the row begins, its cells) for each row that is not empty."""
+    if quoted:
+        return quoted_rows(iter(numbered), separator, name)
+    return ((number, line.split(separator)) for number, line in numbered if line)
 
 
 def _is_quoted(cell: str) -> bool:

@@ -57,7 +57,7 @@ TSV = {
     "empty sentence": (HEADER + " \tB\tneutral\n", "line 2: premise is empty"),
     "number": (HEADER + "A\tB\t1\n", "such as --label_map 0=entailment 1=neutral 2=contradiction"),
     "unknown label": (HEADER + "A\tB\tmaybe\n", "line 2: label is 'maybe'; expected one of"),
-    "open quote": ('premise,hypothesis,label\nA,"B,neutral\nC,D,neutral\n', "line 2: not a row of quoted cells"),
+    "open quote": ('premise,hypothesis,label\nA,"B,neutral\nC,D,neutral\n', "line 2 is not CSV"),
     "two of commas": ("premise,hypothesis,label\nA,neutral\n", "line 2: 2 comma-separated columns"),
     "no label": (HEADER + "A\tB\t\n", "line 2: label is ''"),
     "header only": (HEADER + "\n", "has no rows"),
