@@ -93,6 +93,7 @@ def read_labelled(task: Task, source: str, options: ReadOptions, progress: bool)
         InputError: from `read_examples` and `corpus_hash`.
     """
     examples = read_examples(task, source, options, progress)
+    task.check_language(options.language, options.flag)
     sha256 = corpus_hash(source, options.flag)
     return Labelled(
         language=options.language or "",

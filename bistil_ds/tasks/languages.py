@@ -1,7 +1,8 @@
 """Recognise the names of languages: ISO 639 codes, alone or with a region or script, and the English names of many.
 
-An entry of CODES has the names of one language: its ISO 639-1 code, its codes of three letters, its English names. The
-codes of three letters are those of ISO 639-2 (B and T), and those of ISO 639-3 that data sets use: `cmn`, `arb`, `swh`.
+An entry of CODES has the names of one language: its ISO 639-1 code, its codes of three letters, its English names. Some
+languages of data sets have no ISO 639-1 code, and begin with their code of ISO 639-3. The other codes of three letters
+are those of ISO 639-2 (B and T), and those of ISO 639-3 that data sets use: `cmn`, `arb`, `swh`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ st sot sotho|su sun sundanese|sv swe swedish|sw swa swh swahili|ta tam tamil|te 
 ti tir tigrinya|tk tuk turkmen|tl tgl tagalog|tn tsn tswana|to ton tongan|tr tur turkish|ts tso tsonga|tt tat tatar
 tw twi|ty tah tahitian|ug uig uyghur|uk ukr ukrainian|ur urd urdu|uz uzb uzbek|ve ven venda|vi vie vietnamese|vo vol
 wa wln walloon|wo wol wolof|xh xho xhosa|yi yid yiddish|yo yor yoruba|za zha zhuang|zh zho chi cmn chinese|zu zul zulu
+ast asturian|bem bemba|bho bhojpuri|ceb cebuano|ckb sorani|fil filipino|fon|gsw|hsb|ilo ilocano|kab kabyle|kmr kurmanji
+luo|mai maithili|mos mossi|nds|nso|pcm|quy|sah yakut|scn sicilian|wuu|yue cantonese
 """
 CODE_OF = {name: words.split()[0] for words in re.split(r"[|\n]", CODES.strip()) for name in words.split()}
 NO_LANGUAGES = {"mlm", "ner", "nli", "pos"} | {"all", "dev", "new", "old", "out", "raw", "tmp", "trn", "tst", "val"}

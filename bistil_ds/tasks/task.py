@@ -139,6 +139,13 @@ class Task(ABC):
         Labels that have the same name in all data, such as universal relations, may be told in a Notice instead.
         """
 
+    def check_language(self, language: str | None, flag: str) -> None:  # noqa: B027  (most scores need no language)
+        """Say in a Notice how answers are scored whose language the task's scores need and do not know.
+
+        Args:
+            language: the name of the set that is scored, which may also be that of a folder.
+        """
+
     @abstractmethod
     def features(
         self,

@@ -100,6 +100,8 @@ def check_data(examples: Examples, task: Task, labels: Sequence[str]) -> None:
     """Raise InputError for a label of the training or validation examples that is not among `labels`."""
     for part in (*examples.train, *examples.dev):
         task.check_labels(part.examples, labels, part.flag)
+    for part in examples.dev:
+        task.check_language(part.language, part.flag)
 
 
 def training_rows(

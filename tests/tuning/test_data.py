@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from tiny import unigram_tokenizer
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks import ReadOptions, find_task
 from bistil_ds.tasks.data import make_rows, mix, parse_pairs
+from bistil_ds.tasks.examples import Place, Question
 from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.tuning import data as tuning_data
-from bistil_ds.tuning.data import read_data
+from bistil_ds.tuning.data import Examples, Part, check_data, read_data
 from bistil_ds.tuning.data_request import TaskDataRequest, absolute_sources
 
 
@@ -61,6 +62,14 @@ def test_the_record_names_files_by_absolute_paths(tmp_path: Path, monkeypatch: p
 def test_a_hub_data_set_needs_a_language() -> None:
     with pytest.raises(InputError, match=r"--train_file org/name: expected LANGUAGE=FILE"):
         parse_sources(["org/name"], "--train_file")
+
+
+def test_validation_sets_of_questions_need_the_name_of_a_language() -> None:
+    asked = [Question("1", "Who?", "Ada did.", (("Ada", 0),), Place("a.json", 1))]
+    train, dev = Part("--train_file", "squad", "a.json", asked), Part("--dev_file", "faq", "b.json", asked)
+    with pytest.warns(Notice, match="^--dev_file: faq names no language") as told:
+        check_data(Examples([train], [dev]), find_task("qa"), ("start", "end"))
+    assert len(told) == 1
 
 
 def test_every_file_is_read_in_its_language(monkeypatch: pytest.MonkeyPatch) -> None:

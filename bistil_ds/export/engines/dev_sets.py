@@ -105,6 +105,7 @@ def _read_task_set(name: str, file: str, loaded: LoadedTaskModel, max_length: in
     task = loaded.task
     examples = read_examples(task, file, ReadOptions(DEV, language=name))
     task.check_labels(examples, loaded.labels, DEV)
+    task.check_language(name, DEV)
     rows = make_rows(task, examples, loaded.tokenizer, loaded.labels, max_length, source=f"{DEV} {file}")
     data = TaskData(task, name, file, examples, rows)
     if task.needs_teacher:

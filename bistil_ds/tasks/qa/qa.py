@@ -5,6 +5,7 @@ Shapes: B windows, T tokens.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForQuestionAnswering, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.errors import Notice
 from bistil_ds.models.families import CLASSIFIER
 from bistil_ds.tasks.examples import Question
 from bistil_ds.tasks.heads import check_class, load_classifier
 from bistil_ds.tasks.labels import refuse_label_map
 from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.qa.metrics import scores
+from bistil_ds.tasks.qa.rules import code_of
 from bistil_ds.tasks.qa.windows import as_numbers, best_answer, windows
 from bistil_ds.tasks.readers import read_questions
 from bistil_ds.tasks.task import ReadOptions, Row, Task
@@ -54,6 +57,13 @@ class QuestionAnswering(Task):
 
     def check_labels(self, examples: Sequence[Question], labels: Sequence[str], flag: str) -> None:
         """Accept all examples: answers are text, not labels."""
+
+    def check_language(self, language: str | None, flag: str) -> None:
+        if language and code_of(language) is None:
+            said = (
+                f"{flag}: {language} names no language, so its answers are scored by the rules of English, which leave"
+            )
+            warnings.warn(f"{said} out a, an and the; name it, as in de=FILE or quc-Latn=FILE", Notice, stacklevel=2)
 
     def features(
         self,

@@ -33,6 +33,24 @@ from bistil_ds.tasks.qa.metrics import normalise, scores
         ("dev", "The cat", "cat"),
         ("sw", "The cat", "the cat"),
         ("quy", "The cat", "the cat"),
+        ("my_data", "The cat", "cat"),  # neither Burmese, nor Norwegian, nor languages without articles
+        ("no_answers", "The cat", "cat"),
+        ("my_qa", "The cat", "cat"),
+        ("run", "The cat", "cat"),
+        ("faq", "The cat", "cat"),
+        ("law", "The cat", "cat"),
+        ("quc_Latn", "The cat", "the cat"),  # a code with its script is one, known or not
+        ("run_Latn", "The cat", "the cat"),
+        ("sr-Latn-RS", "The cat", "the cat"),
+        ("es-419", "Los gatos", "gatos"),
+        ("jp", "東京", "東 京"),  # countries for languages
+        ("cn", "北京", "北 京"),
+        ("yue", "北京", "北 京"),
+        ("Cantonese", "北京", "北 京"),
+        ("my", "မြန်မာ", "မ ြ န ် မ ာ"),
+        ("km", "ខ្មែរ", "ខ ្ ម ែ រ"),
+        ("lo", "ລາວ", "ລ າ ວ"),
+        ("bo", "བོད་ཡིག", "བ ོ ད ཡ ི ག"),
         ("deu", "Die Katze", "katze"),  # the rules of German, by any of its codes
         ("ger-AT", "Die Katze", "katze"),
     ],
@@ -60,6 +78,12 @@ def test_articles_of_another_language_stay() -> None:
 def test_characters_are_the_words_of_a_script_without_spaces() -> None:
     assert scores("北京市", ["北京"], "zh") == (pytest.approx(4 / 5), 0.0)
     assert scores("北京市", ["北京"], "en") == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("language", ["ko", "kr", "Korean"])
+def test_f1_counts_characters_of_korean_as_in_korquad_and_exact_match_its_words(language: str) -> None:
+    assert scores("서울에서", ["서울"], language) == (pytest.approx(4 / 6), 0.0)
+    assert scores("2월 7일", ["2월7일"], language) == (1.0, 0.0)
 
 
 def test_a_question_without_an_answer_wants_none() -> None:

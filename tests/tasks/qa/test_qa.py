@@ -12,7 +12,7 @@ from tiny import text_lines, unigram_tokenizer, xlmr
 from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerFast
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks import ReadOptions, find_task
 from bistil_ds.tasks.examples import Place, Question
 
@@ -65,6 +65,18 @@ def test_only_a_model_that_saw_questions_without_answer_gives_none(tokenizer: Pr
     sure_of_none = [([9.0] + [0.0] * (len(row["input_ids"]) - 1),) * 2]
     assert QA.decide(unanswered, [row], sure_of_none, QA.labels(answered)) != ""
     assert QA.decide(unanswered, [row], sure_of_none, QA.labels([*answered, unanswered])) == ""
+
+
+@pytest.mark.parametrize("name", ["my_data", "faq", "xquad"])
+def test_a_set_whose_name_is_no_language_is_told_by_which_rules_it_is_scored(name: str) -> None:
+    with pytest.warns(Notice, match=f"^--test_file: {name} names no language, .* the rules of English"):
+        QA.check_language(name, "--test_file")
+
+
+def test_nothing_is_told_of_a_language_that_is_known(recwarn: pytest.WarningsRecorder) -> None:
+    for name in ("de", "jp", "quy", "pt_br", "quc-Latn", None):
+        QA.check_language(name, "--test_file")
+    assert not recwarn
 
 
 def test_windows_are_no_longer_than_the_model_takes(tokenizer: PreTrainedTokenizerFast) -> None:
