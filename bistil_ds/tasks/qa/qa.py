@@ -37,8 +37,9 @@ HEADS = ("qa_outputs", CLASSIFIER)  # names of the head: of most families, and o
 class QuestionAnswering(Task):
     """Extractive question answering; a question has one row for each window of its context.
 
-    A model that was trained on data with unanswerable questions (SQuAD 2.0) may give no answer; its labels say so. Any
-    other model always gives an answer, which is wrong for unanswerable questions.
+    Whether a model may give no answer depends on its labels. A model that was trained here may if its training data had
+    unanswerable questions (SQuAD 2.0). Otherwise it always gives an answer, which is wrong for such questions. A model
+    whose labels are not ours may give none if the examples that it answers have unanswerable questions.
     """
 
     name = "qa"
@@ -56,7 +57,11 @@ class QuestionAnswering(Task):
         return ANSWERED if all(question.answers for question in examples) else MAYBE_NONE
 
     def check_labels(self, examples: Sequence[Question], labels: Sequence[str], flag: str) -> None:
-        """Accept all examples: answers are text, not labels."""
+        """Accept all examples, and count in a Notice those without an answer if the model always gives one."""
+        unanswerable = sum(not question.answers for question in examples)
+        if tuple(labels) == ANSWERED and unanswerable:
+            said = f"{flag}: {unanswerable} of {len(examples)} questions have no answer, and the model always gives one"
+            warnings.warn(f"{said}, because its training data had none like these; it is wrong there", Notice, 2)
 
     def check_language(self, language: str | None, flag: str) -> None:
         if language and code_of(language) is None:
@@ -75,7 +80,10 @@ class QuestionAnswering(Task):
         training: bool,
     ) -> list[Row]:
         length = min(max_length, tokenizer.model_max_length)  # small models take fewer tokens than the default, 384
-        return list(windows(examples, tokenizer, length, training=training))
+        known = tuple(labels) in (ANSWERED, MAYBE_NONE)
+        none = tuple(labels) == MAYBE_NONE if known else not all(question.answers for question in examples)
+        rows = windows(examples, tokenizer, length, training=training)
+        return [{**row, "may_be_none": none} for row in rows]
 
     def check_model(self, config: PretrainedConfig) -> None:
         check_class(AutoModelForQuestionAnswering, config)
@@ -116,7 +124,7 @@ class QuestionAnswering(Task):
         predictions: Sequence[tuple[Sequence[float], Sequence[float]]],
         labels: Sequence[str],
     ) -> str:
-        return best_answer(example.context, rows, predictions, may_be_none=tuple(labels) == MAYBE_NONE)
+        return best_answer(example.context, rows, predictions, may_be_none=rows[0]["may_be_none"])
 
     def counts(self, example: Question, answer: str, language: str | None) -> np.ndarray:
         """Return float64 [3]: 1 for the question itself, and the F1 and exact match of its answer."""

@@ -29,6 +29,12 @@ def questions() -> list[Question]:
     return found
 
 
+def sure_of_none(labels: tuple[str, ...], asked: list[Question], tokenizer: PreTrainedTokenizerFast) -> str:
+    """Return the answer to the first question by a model that is sure that it has none."""
+    row = QA.features(asked, tokenizer, labels, 64, training=False)[0]
+    return QA.decide(asked[0], [row], [([9.0] + [0.0] * (len(row["input_ids"]) - 1),) * 2], labels)
+
+
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:
     return unigram_tokenizer()
@@ -61,10 +67,29 @@ def test_a_label_map_is_refused() -> None:
 def test_only_a_model_that_saw_questions_without_answer_gives_none(tokenizer: PreTrainedTokenizerFast) -> None:
     answered = questions()
     unanswered = Question("u", "ba", "ba ke", (), Place("a.json", 9))
-    (row,) = QA.features([unanswered], tokenizer, (), 64, training=False)
-    sure_of_none = [([9.0] + [0.0] * (len(row["input_ids"]) - 1),) * 2]
-    assert QA.decide(unanswered, [row], sure_of_none, QA.labels(answered)) != ""
-    assert QA.decide(unanswered, [row], sure_of_none, QA.labels([*answered, unanswered])) == ""
+    assert sure_of_none(QA.labels(answered), [unanswered], tokenizer) != ""
+    assert sure_of_none(QA.labels([*answered, unanswered]), [unanswered], tokenizer) == ""
+
+
+def test_a_model_with_labels_of_its_own_may_give_none_on_data_with_such_questions(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    one, unanswered = questions()[0], Question("u", "ba", "ba ke", (), Place("a.json", 9))
+    assert sure_of_none(("LABEL_0", "LABEL_1"), [one], tokenizer) != ""
+    assert sure_of_none(("LABEL_0", "LABEL_1"), [one, unanswered], tokenizer) == ""
+
+
+def test_questions_without_answer_are_counted_where_the_model_always_gives_one(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    answered, unanswered = questions(), Question("u", "ba", "ba ke", (), Place("a.json", 9))
+    mixed = [*answered, unanswered]
+    QA.check_labels(answered, QA.labels(answered), "--test_file")
+    QA.check_labels(mixed, QA.labels(mixed), "--test_file")
+    QA.check_labels(mixed, ("LABEL_0", "LABEL_1"), "--test_file")
+    assert not recwarn
+    with pytest.warns(Notice, match="^--test_file: 1 of 9 questions have no answer, and the model always gives one"):
+        QA.check_labels(mixed, QA.labels(answered), "--test_file")
 
 
 @pytest.mark.parametrize("name", ["my_data", "faq", "xquad"])
