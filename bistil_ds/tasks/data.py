@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.console.progress import progress_bar
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks.task import ReadOptions, Row, Task
 
 
@@ -52,12 +53,18 @@ def make_rows(
 ) -> list[Row]:
     """Return the rows of the examples of one source; `source` names it and its flag, for messages.
 
+    A Notice says how much of the examples the rows leave out.
+
     Raises:
         InputError: no example gives a row.
     """
     rows = task.features(examples, tokenizer, labels, max_length, training=training)
+    unused = task.unused(examples, rows)
     if not rows:
-        raise InputError(f"{source}: nothing in it fits into {max_length} tokens; raise --max_length")
+        reason = unused or f"nothing in it fits into {max_length} tokens; raise --max_length"
+        raise InputError(f"{source}: {reason}")
+    if unused:
+        warnings.warn(f"{source}: {unused}", Notice, stacklevel=2)
     return rows
 
 

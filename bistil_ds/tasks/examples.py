@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+NOWHERE = -1  # the index of an answer whose place in the context is not known
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -59,7 +61,8 @@ class SentencePair:
 class Question:
     """A question on a context, with its answers: (text, index of the text's first character in the context).
 
-    `answers` is empty if the context does not answer the question.
+    The index is `NOWHERE` if the answer's place is not known: it is scored by its text, but not learned. `answers` is
+    empty if the context does not answer the question.
     """
 
     id: str

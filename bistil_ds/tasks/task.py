@@ -162,6 +162,10 @@ class Task(ABC):
         (windows). With `training`, rows from which nothing can be learned may be left out.
         """
 
+    def unused(self, examples: Sequence[Any], rows: Sequence[Row]) -> str:
+        """Return in words how much of the examples `rows`, their model inputs, leave out; "" if they hold all."""
+        return ""
+
     @abstractmethod
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
         """Load the model in fp32, without dropout; the task's head is new if `folder` has none for these labels.

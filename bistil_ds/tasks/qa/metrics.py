@@ -1,9 +1,9 @@
 """F1 and exact match of answers, normalised for their language as in MLQA's evaluation (arXiv 1910.07475).
 
-To normalise an answer is to lowercase it, to remove punctuation (Unicode category P and `string.punctuation`) and
-articles, and to leave single spaces. F1 counts words, but single characters in scripts without spaces. `rules.py` says
-what holds in which language. Without a language, the rules of English hold, as in SQuAD. The same is true for a name
-that is no language, such as the folder `squad` or `qa`.
+To normalise an answer is to write it in NFC, to lowercase it, to remove punctuation (Unicode category P and
+`string.punctuation`) and articles, and to leave single spaces. F1 counts words, but single characters in scripts
+without spaces. `rules.py` says what holds in which language. Without a language, the rules of English hold, as in
+SQuAD. The same is true for a name that is no language, such as the folder `squad` or `qa`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def normalise(answer: str, language: str | None) -> str:
             counts as English.
     """
     code = code_of(language or "en") or "en"
-    text = "".join(c for c in answer.lower() if c not in string.punctuation and unicodedata.category(c)[0] != "P")
+    answer = unicodedata.normalize("NFC", answer).lower()
+    text = "".join(c for c in answer if c not in string.punctuation and unicodedata.category(c)[0] != "P")
     if code in ARTICLES:
         text = ARTICLES[code].sub(" ", text)
     if code in SINGLE_CHARACTERS:

@@ -85,6 +85,12 @@ class QuestionAnswering(Task):
         rows = windows(examples, tokenizer, length, training=training)
         return [{**row, "may_be_none": none} for row in rows]
 
+    def unused(self, examples: Sequence[Question], rows: Sequence[Row]) -> str:
+        """Return how many questions have no row; that happens in training only."""
+        unused = len(examples) - len({row["example"] for row in rows})
+        said = f"left out {unused} of {len(examples)} questions, whose answers have no place or no token in the context"
+        return said if unused else ""
+
     def check_model(self, config: PretrainedConfig) -> None:
         check_class(AutoModelForQuestionAnswering, config)
 

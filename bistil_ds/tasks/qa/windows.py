@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import TOKEN_TYPES
-from bistil_ds.tasks.examples import Question
+from bistil_ds.tasks.examples import NOWHERE, Question
 from bistil_ds.tasks.task import Row
 
 OVERLAP = 128  # tokens of context that neighbouring windows share
@@ -43,14 +43,14 @@ def windows(
 
     A row holds:
         `input_ids`, and `example`, the index of its question.
-        `start_positions` and `end_positions`: the positions in the row of the first and last token of the first answer;
-            both are 0 if the window does not hold the whole answer.
+        `start_positions` and `end_positions`: the positions in the row of the first and last token of the first answer
+            with a place; both are 0 if the window does not hold the whole answer.
         `token_type_ids`, if the model takes them and they tell question and context apart.
         `context` and `characters`, except in training: the position in the row of the first context token; and for each
             context token (begin, end), counted in characters of the whole context.
 
     A question may take half of a window, special tokens not counted; a longer question is cut to that. In training, a
-    question whose answer has no token is left out.
+    question is left out if its answers have no place, or if the first one with a place has no token.
 
     Raises:
         InputError: `max_length` leaves no room for a question and its context.
@@ -72,7 +72,7 @@ def windows(
         pieces, characters_C2 = context_pieces(question.context)
         first, last = _answer_tokens(question, characters_C2)
         if training and question.answers and first < 0:
-            continue  # the answer has no token
+            continue  # the answer has no place or no token
         room, offset = usable - len(asked), len(frame.before) + len(asked) + len(frame.between)
         for begin, end in _spans(len(pieces), room):
             inside = begin <= first and last < end
@@ -134,10 +134,8 @@ def _best_spans(start_C: np.ndarray, end_C: np.ndarray) -> Iterator[tuple[float,
 
 
 def _answer_tokens(question: Question, characters_C2: np.ndarray) -> tuple[int, int]:
-    """Return the first and last context token of the first answer; (-1, -1) if there is no answer or no such token."""
-    if not question.answers:
-        return -1, -1
-    text, begin = question.answers[0]
+    """Return the first and last context token of the first answer with a place; (-1, -1) if there are none."""
+    text, begin = next((one for one in question.answers if one[1] != NOWHERE), ("", 0))
     touched = np.flatnonzero((characters_C2[:, 1] > begin) & (characters_C2[:, 0] < begin + len(text)))
     return (int(touched[0]), int(touched[-1])) if len(touched) else (-1, -1)
 

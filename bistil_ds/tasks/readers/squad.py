@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from bistil_ds.errors import InputError, Notice
-from bistil_ds.tasks.examples import Place, Question
+from bistil_ds.tasks.examples import NOWHERE, Place, Question
 from bistil_ds.tasks.languages import language_code
 from bistil_ds.tasks.readers.columns import LANGUAGE, check_names, find_columns
 from bistil_ds.tasks.readers.json_documents import Document, json_documents
@@ -43,27 +43,38 @@ class _Found(NamedTuple):
     flat: bool = True
 
 
+class _Misplaced(NamedTuple):
+    """Answers that are not where their offset says.
+
+    `moved` has the names of those whose offset was corrected, and `lost` says of each of the others why it was not.
+    """
+
+    moved: list[str]
+    lost: list[str]
+
+
 def read_questions(source: str, options: ReadOptions) -> Iterator[Question]:
     """Stream the questions. The place of each is its paragraph's number in the file, from 1, or its row or line.
 
     A question counts as unanswerable if it has `is_impossible` (SQuAD 2.0), if it is a flat row without answers, or if
-    its only answer is "" at -1; its `answers` are then empty. If ids begin with a language (TyDiQA-GoldP), or flat rows
-    have a column `language`, only questions in `options.language` are kept. An answer may not be where its offset says,
-    but stand in the context exactly once and not within a longer word. Its offset is then corrected, and a warning
-    gives the number of such answers.
+    its only answer is "" at -1 or 0; its `answers` are then empty. If ids begin with a language (TyDiQA-GoldP), or flat
+    rows have a column `language`, only questions in `options.language` are kept.
+
+    An answer may not be where its offset says. If it stands in the context exactly once and not within a longer word,
+    its offset is corrected; otherwise it is `NOWHERE`. A warning gives the number of answers of either kind. An answer
+    in another Unicode form than the context (NFC, NFD) gets the form that it has there.
 
     Raises:
         InputError: the data is not SQuAD (the message names the path in the JSON, such as
-            data[3].paragraphs[0].qas[2], and the question's id); an answer is not where its offset says, and its offset
-            cannot be corrected; two questions have the same id; `options.columns` has a key other than `id`,
-            `question`, `context` and `answers`; or there is no question at all.
+            data[3].paragraphs[0].qas[2], and the question's id); two questions have the same id; `options.columns` has
+            a key other than `id`, `question`, `context` and `answers`; or there is no question at all.
     """
     seen: set[str] = set()
-    moved: list[str] = []
+    misplaced = _Misplaced([], [])
     message = f"{options.flag}: {source} has no questions; expected SQuAD: data, each with paragraphs, each with qas"
     chosen = LanguageFilter(options, f"{options.flag}: {source}")
     for found in at_least_one(_found(source, options), message):
-        question = _question(found, moved)
+        question = _question(found, misplaced)
         if question.id in seen:
             name = quote(question.id)
             raise InputError(f"{found.where}: id {name} is another question's too; every question has its own")
@@ -72,9 +83,12 @@ def read_questions(source: str, options: ReadOptions) -> Iterator[Question]:
         if match is None or language_code(match[1]) is None or chosen.keeps(match[1], found.where):
             yield question
     chosen.check()
-    if moved:
+    if moved := misplaced.moved:
         first = f"{moved[0]}: the answer is not where its offset says, but stands once in the context, and was found"
         warnings.warn(f"{first} (answers found like this: {len(moved)})", Notice, stacklevel=2)
+    if lost := misplaced.lost:
+        said = f"answers without a place: {len(lost)}; scores need none, and training leaves such answers out"
+        warnings.warn(f"{lost[0]} ({said})", Notice, stacklevel=2)
 
 
 def _found(source: str, options: ReadOptions) -> Iterator[_Found]:
@@ -140,12 +154,12 @@ def _items(holder: dict[str, Any], key: str, path: str) -> Iterator[tuple[str, d
         yield f"{path}{separator}{key}[{index}]", value
 
 
-def _question(found: _Found, moved: list[str]) -> Question:
+def _question(found: _Found, misplaced: _Misplaced) -> Question:
     name = _id(found.values, found.where)
     where = f"{found.where} (id {quote(name)})"
     answers = _answers(found, where)
-    checked = [_answer(one, found.context, f"{where}.answers[{index}]", moved) for index, one in enumerate(answers)]
-    return Question(name, text_at(found.values, "question", where), found.context, tuple(checked), found.place)
+    placed = [_answer(one, found.context, f"{where}.answers[{index}]", misplaced) for index, one in enumerate(answers)]
+    return Question(name, text_at(found.values, "question", where), found.context, tuple(placed), found.place)
 
 
 def _id(values: dict[str, Any], where: str) -> str:
@@ -176,9 +190,9 @@ def _answers(found: _Found, where: str) -> list[Any]:
 
 
 def _is_no_answer(answers: Any) -> bool:
-    """Return whether the only answer is "" at -1, which means that there is no answer."""
+    """Return whether the only answer is "" at -1 or 0, which means that there is no answer."""
     one = answers[0] if isinstance(answers, list) and len(answers) == 1 else None
-    return isinstance(one, dict) and (one.get("text"), one.get("answer_start")) == ("", -1)
+    return isinstance(one, dict) and (one.get("text"), one.get("answer_start")) in (("", -1), ("", 0))
 
 
 def _listed(answers: Any) -> Any:
@@ -193,7 +207,7 @@ def _listed(answers: Any) -> Any:
     return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
 
 
-def _answer(answer: Any, context: str, where: str, moved: list[str]) -> tuple[str, int]:
+def _answer(answer: Any, context: str, where: str, misplaced: _Misplaced) -> tuple[str, int]:
     if not isinstance(answer, dict):
         raise InputError(f"{where} is {quote(answer)}; expected an object with text and answer_start")
     text, start = text_at(answer, "text", where), answer.get("answer_start")
@@ -201,19 +215,23 @@ def _answer(answer: Any, context: str, where: str, moved: list[str]) -> tuple[st
         start = int(start)
     if isinstance(start, bool) or not isinstance(start, int):
         raise InputError(f"{where}: answer_start is {quote(start)}; expected the number of a character of the context")
+    forms = (text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD")))
+    text = next((form for form in forms if form in context), text)
     if start >= 0 and context.startswith(text, start):
         return text, start
     there = context.find(text)
+    again = context.find(text, there + 1)
     if there < 0:
-        raise InputError(f"{where}: {quote(text)} is nowhere in the context")
-    if (again := context.find(text, there + 1)) >= 0:
-        found = f"{quote(text)} is not at character {quote(start)}, but at {there} and {again}"
-        raise InputError(f"{where}: {found}; mend its answer_start")
-    if _inside_word(context, there) or _inside_word(context, there + len(text)):
-        found = f"{quote(text)} is not at character {quote(start)}, but within another word at {there}"
-        raise InputError(f"{where}: {found}; mend its answer_start")
-    moved.append(where)
-    return text, there
+        reason = "nowhere in the context"
+    elif again >= 0:
+        reason = f"not at character {quote(start)}, but at {there} and {again}"
+    elif _inside_word(context, there) or _inside_word(context, there + len(text)):
+        reason = f"not at character {quote(start)}, but within another word at {there}"
+    else:
+        misplaced.moved.append(where)
+        return text, there
+    misplaced.lost.append(f"{where}: {quote(text)} is {reason}")
+    return text, NOWHERE
 
 
 def _inside_word(context: str, at: int) -> bool:

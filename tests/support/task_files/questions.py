@@ -10,6 +10,8 @@ from typing import Any
 
 from task_files.drawing import WORDS, Values, draw_words
 
+INSIDE_WORD = re.compile(r"(?:[^\W\d_日本]|\u0301){2}|\d{2}")
+
 
 def make_squad(rng: Random) -> str:
     paragraphs = []
@@ -40,17 +42,23 @@ def write_squad(questions: Sequence[Values]) -> str:
 
 def simple_squad(text: str) -> list[Values]:
     return [
-        (str(q["id"]), q["question"], p["context"], tuple(_placed(a, p["context"]) for a in q.get("answers") or ()))
+        (str(q["id"]), q["question"], p["context"], tuple(_placed(a, p["context"]) for a in _answers(q)))
         for article in json.loads(text)["data"]
         for p in article["paragraphs"]
         for q in p["qas"]
     ]
 
 
+def _answers(question: dict[str, Any]) -> list[dict[str, Any]]:
+    return [answer for answer in question.get("answers") or () if answer["text"]]
+
+
 def _placed(answer: dict[str, Any], context: str) -> tuple[str, int]:
-    """Return the answer where it stands in the context: as it says, or else at its only occurrence."""
-    start = int(answer["answer_start"])
-    if context[start : start + len(answer["text"])] != answer["text"] or start < 0:
-        assert len(re.findall(f"(?={re.escape(answer['text'])})", context)) == 1
-        start = context.index(answer["text"])
-    return answer["text"], start
+    """Return the answer at the place that it names, or else at its only one, if no longer word is there; or at -1."""
+    text, start = answer["text"], int(answer["answer_start"])
+    if start >= 0 and context[start : start + len(text)] == text:
+        return text, start
+    places = [match.start() for match in re.finditer(f"(?={re.escape(text)})", context)]
+    ends = [end for at in places for end in (at, at + len(text))]
+    inside = any(end and INSIDE_WORD.fullmatch(context[end - 1 : end + 1]) for end in ends)
+    return text, places[0] if len(places) == 1 and not inside else -1

@@ -50,6 +50,7 @@ from bistil_ds.tasks.qa.metrics import normalise, scores
         ("my", "မြန်မာ", "မ ြ န ် မ ာ"),
         ("km", "ខ្មែរ", "ខ ្ ម ែ រ"),
         ("lo", "ລາວ", "ລ າ ວ"),
+        ("fr", "cafe\u0301", "caf\u00e9"),  # in whichever Unicode form context and answer are
         ("bo", "བོད་ཡིག", "བ ོ ད ཡ ི ག"),
         ("deu", "Die Katze", "katze"),  # the rules of German, by any of its codes
         ("ger-AT", "Die Katze", "katze"),

@@ -14,7 +14,8 @@ from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks import ReadOptions, find_task
-from bistil_ds.tasks.examples import Place, Question
+from bistil_ds.tasks.data import make_rows
+from bistil_ds.tasks.examples import NOWHERE, Place, Question
 
 QA = find_task("qa")
 
@@ -102,6 +103,16 @@ def test_nothing_is_told_of_a_language_that_is_known(recwarn: pytest.WarningsRec
     for name in ("de", "jp", "quy", "pt_br", "quc-Latn", None):
         QA.check_language(name, "--test_file")
     assert not recwarn
+
+
+def test_questions_that_training_leaves_out_are_counted(tokenizer: PreTrainedTokenizerFast) -> None:
+    asked, lost = questions(), Question("u", "ba", "ba ke", (("lo", NOWHERE),), Place("a.json", 9))
+    with pytest.warns(Notice, match=r"^--train_file a\.json: left out 1 of 9 questions, whose answers have no place"):
+        assert len(make_rows(QA, [*asked, lost], tokenizer, (), 64, source="--train_file a.json", training=True)) == 8
+    with pytest.raises(
+        InputError, match=r"^--train_file a\.json: left out 1 of 1 questions, whose answers have no place"
+    ):
+        make_rows(QA, [lost], tokenizer, (), 64, source="--train_file a.json", training=True)
 
 
 def test_windows_are_no_longer_than_the_model_takes(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
 from bistil_ds.errors import InputError
-from bistil_ds.tasks.examples import Place, Question
+from bistil_ds.tasks.examples import NOWHERE, Place, Question
 from bistil_ds.tasks.qa.windows import OVERLAP, best_answer, windows
 from bistil_ds.tasks.task import Row
 
@@ -103,6 +103,15 @@ def test_training_rows_carry_no_offsets_and_every_row_its_question(unigram: PreT
     rows = list(windows(questions, unigram, 60, training=True))
     assert [row["example"] for row in rows] == [0, 1]
     assert set(rows[0]) == {"input_ids", "start_positions", "end_positions", "example"}
+
+
+def test_training_learns_the_first_answer_that_has_a_place(unigram: PreTrainedTokenizerFast) -> None:
+    text, begin = ask(WORDS[0], WORDS[0].split()[2]).answers[0]
+    placed, lost = (Question("q", "?", WORDS[0], a, Place("a.json", 1)) for a in (((text, begin),), ((text, NOWHERE),)))
+    both = Question("q", "?", WORDS[0], (*lost.answers, *placed.answers), Place("a.json", 1))
+    assert rows_of(both, unigram, 60, training=True) == rows_of(placed, unigram, 60, training=True)
+    assert rows_of(lost, unigram, 60, training=True) == []
+    assert len(rows_of(lost, unigram, 60)) == 1
 
 
 def logits(row: Row, *spans: tuple[int, int, float], none: float = -50.0) -> tuple[list[float], list[float]]:

@@ -166,9 +166,9 @@ WRONG: dict[str, tuple[Reader, dict[str, list[Any]], dict[str, Any], str]] = {
     ),
     "answer": (
         read_questions,
-        {**{k: ["a"] for k in ("id", "question", "context")}, "answers": [{"text": ["b"], "answer_start": [0]}]},
+        {**{k: ["a"] for k in ("id", "question", "context")}, "answers": [{"text": ["a"], "answer_start": [0.5]}]},
         {},
-        "row 1 (id 'a').answers[0]: 'b' is nowhere in the context",
+        "row 1 (id 'a').answers[0]: answer_start is 0.5; expected the number",
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 from reading import read_all, refusal, write
 
-from bistil_ds.tasks.examples import Place, Question
+from bistil_ds.errors import Notice
+from bistil_ds.tasks.examples import NOWHERE, Place, Question
 from bistil_ds.tasks.readers import read_questions
 
 CONTEXT = "Göbekli Tepe is older than Çatalhöyük. Tepe means hill."
@@ -80,17 +82,7 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no start": (lambda a: a["first"]["answers"][1].pop("answer_start"), "(id 'a').answers[1]: answer_start is None"),
     "start true": (lambda a: a["first"]["answers"][1].update(answer_start=True), "answers[1]: answer_start is True"),
     "start a float": (lambda a: a["first"]["answers"][1].update(answer_start=8.0), "answers[1]: answer_start is 8.0"),
-    "start negative": (
-        lambda a: a["first"]["answers"][0].update(answer_start=-16),
-        "'Tepe' is not at character -16, but at 8 and 39; mend its answer_start",
-    ),
-    "start by bytes": (
-        lambda a: a["first"]["answers"][0].update(answer_start=9),
-        "'Tepe' is not at character 9, but at 8 and 39",
-    ),
-    "start far off": (lambda a: a["first"]["answers"][0].update(answer_start=10**400), "is not at character 1000"),
     "start a word": (lambda a: a["first"]["answers"][0].update(answer_start="8th"), "answer_start is '8th'; expected"),
-    "answer elsewhere": (lambda a: a["first"]["answers"][0].update(text="tepe"), "'tepe' is nowhere in the context"),
     "empty answer": (lambda a: a["first"]["answers"][0].update(text=""), "(id 'a').answers[0]: text is empty"),
     "id twice": (lambda a: a["first"].update(id="b"), ".qas[1]: id 'b' is another question's too"),
     "no questions": (lambda a: a["paragraph"]["qas"].clear(), "has no questions"),
@@ -104,6 +96,34 @@ def test_what_is_not_squad_is_refused_by_its_path(tmp_path: Path, name: str) -> 
     message = refusal(read_questions, path)
     assert expected in message
     assert message.startswith(f"--test_file: {path}")
+
+
+LOST: dict[str, tuple[dict[str, Any], str]] = {
+    "start negative": ({"answer_start": -16}, "'Tepe' is not at character -16, but at 8 and 39"),
+    "start by bytes": ({"answer_start": 9}, "'Tepe' is not at character 9, but at 8 and 39"),
+    "start far off": ({"answer_start": 10**400}, "is not at character 1000"),
+    "answer elsewhere": ({"text": "tepe"}, "'tepe' is nowhere in the context"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_an_answer_without_a_place_is_kept_for_scores_and_told(tmp_path: Path, name: str) -> None:
+    change, expected = LOST[name]
+    path = write(tmp_path / "a.json", changed(lambda a: a["first"]["answers"][0].update(change)))
+    said = r"data\[1\].paragraphs\[1\].qas\[0\] \(id 'a'\).answers\[0\]: " + f".*{expected}.*without a place: 1;"
+    with pytest.warns(Notice, match=said):
+        first, _ = read_all(read_questions, path)
+    assert first.answers == ((change.get("text", "Tepe"), NOWHERE), ("Tepe", 39))
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_answer_takes_the_unicode_form_of_its_context(tmp_path: Path, ours: str, theirs: str) -> None:
+    context, text = unicodedata.normalize(theirs, CONTEXT), unicodedata.normalize(ours, "Çatalhöyük")
+    there = unicodedata.normalize(theirs, text)
+    start = context.index(there)
+    question = {"id": "a", "question": "Which?", "answers": [answer(text, start)]}
+    path = write(tmp_path / "a.json", {"data": [{"paragraphs": [{"context": context, "qas": [question]}]}]})
+    assert read_all(read_questions, path)[0].answers == ((there, start),)
 
 
 CONTENT = {
