@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,28 @@ def test_the_scores_are_the_mean_cosine_and_the_correlation_of_similarities() ->
     assert found["similarity"] == pytest.approx(pearsonr(*((one @ one.T)[pairs] for one in unit)).statistic)
     assert set(compare(ours[:, :3], theirs)) == {"similarity"}
     assert compare(ours[:1], theirs[:1])["similarity"] == 0
+
+
+@pytest.mark.parametrize("count", [2, 3, 40, 41])
+def test_the_correlation_over_blocks_is_that_of_the_plain_formula(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr("bistil_ds.tasks.embed.scores.COSINES_AT_ONCE", 100)
+    draw = np.random.default_rng(count)
+    ours = draw.normal(size=(count, 5)) + 40  # all cosines are near 1, where sums of squares would lose digits
+    theirs = ours[:, :4] + draw.normal(size=(count, 4))
+    pairs = np.triu_indices(count, 1)
+    cosines = [(one @ one.T)[pairs] for one in (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (ours, theirs))]
+    expected = np.corrcoef(*cosines)[0, 1] if count > 2 else 0
+    assert compare(ours, theirs)["similarity"] == pytest.approx(expected, abs=2e-12)
+
+
+def test_the_correlation_never_holds_the_cosines_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bistil_ds.tasks.embed.scores.COSINES_AT_ONCE", 1 << 14)
+    vectors = np.random.default_rng(0).normal(size=(1000, 4))
+    tracemalloc.start()
+    assert compare(vectors, vectors)["similarity"] == 1
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * 1000**2 / 4  # bytes; one matrix of all cosines takes four times as many
 
 
 def test_validation_compares_with_the_teachers_vectors() -> None:

@@ -1,13 +1,16 @@
 """Compare a model's vectors of some texts with its teacher's.
 
-Shapes: N texts, E and F values of a vector.
+Shapes: N texts, of which B at a time are compared with the others, P pairs of these, E and F values of a vector.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 Array = np.ndarray
+COSINES_AT_ONCE = 1 << 20
 
 
 def compare(ours_NE: Array, theirs_NF: Array) -> dict[str, float]:
@@ -36,8 +39,20 @@ def _unit(vectors: Array) -> Array:
 
 
 def _correlation(ours_NE: Array, theirs_NF: Array) -> float:
-    pairs = np.triu_indices(len(ours_NE), 1)
-    cosines = [(unit @ unit.T)[pairs] for unit in (ours_NE, theirs_NF)]
-    if len(pairs[0]) < 2 or min(one.std() for one in cosines) < 1e-12:
+    pairs = len(ours_NE) * (len(ours_NE) - 1) // 2
+    if pairs < 2:
         return 0.0
-    return round(float(np.corrcoef(*cosines)[0, 1]), 12)
+    means_21 = sum(cosines_2P.sum(1, keepdims=True) for cosines_2P in _cosines(ours_NE, theirs_NF)) / pairs
+    centred = (cosines_2P - means_21 for cosines_2P in _cosines(ours_NE, theirs_NF))
+    covariances_22 = sum(cosines_2P @ cosines_2P.T for cosines_2P in centred) / pairs
+    ours, theirs = np.sqrt(np.diag(covariances_22))
+    return 0.0 if min(ours, theirs) < 1e-12 else round(float(covariances_22[0, 1] / ours / theirs), 12)
+
+
+def _cosines(ours_NE: Array, theirs_NF: Array) -> Iterator[Array]:
+    """Yield the cosines of all pairs of texts in the two models, float64 [2, P], a block of texts at a time."""
+    texts = len(ours_NE)
+    size = max(1, COSINES_AT_ONCE // texts)
+    for start in range(0, texts, size):
+        others = ~np.tri(min(size, texts - start), texts - start, dtype=bool)  # [B, N - start]: each pair once
+        yield np.stack([(unit[start : start + size] @ unit[start:].T)[others] for unit in (ours_NE, theirs_NF)])
