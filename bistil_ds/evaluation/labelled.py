@@ -12,7 +12,7 @@ import numpy as np
 from bistil_ds.evaluation.bootstrap import of_totals
 from bistil_ds.evaluation.held_out import Advance, Cell, HeldOut, RunOptions, counting
 from bistil_ds.tasks.candidates import Candidate
-from bistil_ds.tasks.data import TaskData, read_examples
+from bistil_ds.tasks.data import TaskData, make_rows, read_examples
 from bistil_ds.tasks.models import LoadedTaskModel
 from bistil_ds.tasks.prediction import predict
 from bistil_ds.tasks.task import ReadOptions, Task
@@ -54,7 +54,8 @@ class Labelled(HeldOut):
     ) -> Cell:
         """Return the counts of each example, and the seconds of answering them all."""
         labels = candidate.labels
-        rows = self.task.features(self.examples, loaded.tokenizer, labels, candidate.max_length, training=False)
+        source = f"--test_file {self.source}"
+        rows = make_rows(self.task, self.examples, loaded.tokenizer, labels, candidate.max_length, source=source)
         data = TaskData(self.task, self.language, self.source, self.examples, rows)
 
         def predicted(part: TaskData) -> list[Any]:

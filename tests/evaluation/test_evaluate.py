@@ -13,7 +13,7 @@ from tiny import write_teacher
 from tiny_task import Topics
 from transformers import AutoTokenizer
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.evaluation import Evaluation, evaluate, labelled
 from bistil_ds.evaluation.report import markdown, overview, scores, sources
 from bistil_ds.evaluation.training_text import recorded_train_files
@@ -186,6 +186,17 @@ def test_a_limit_takes_the_first_examples_and_is_told(files: Files) -> None:
     every = evaluate({"m": files.finished}, files.tests, TASK, resamples=10, progress=False)
     right = every.cells["m"]["aa"].counts_NC[:30, 0].mean()
     assert found.score("accuracy", "m", "aa").value == pytest.approx(right)
+
+
+def test_what_of_a_file_a_model_cannot_take_is_told(files: Files) -> None:
+    class Cut(Topics):
+        """A task of whose examples something is left out."""
+
+        def unused(self, examples: Any, rows: Any) -> str:
+            return f"3 words of {len(examples)} sentences"
+
+    with pytest.warns(Notice, match=f"^--test_file {files.tests['bb']}: 3 words of 25 sentences$"):
+        evaluate({"m": files.finished}, {"bb": files.tests["bb"]}, Cut(), resamples=10, progress=False)
 
 
 def test_the_tables_hold_the_numbers(evaluation: Evaluation) -> None:

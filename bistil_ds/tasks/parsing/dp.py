@@ -85,6 +85,15 @@ class DependencyParsing(Task):
             )
         return rows
 
+    def unused(self, examples: Sequence[Tree], rows: Sequence[Row]) -> str:
+        """Return how many words, in how many sentences, are beyond the cut."""
+        beyond = [len(examples[row["example"]].words) - len(row["word_positions"]) for row in rows]
+        if not any(beyond):
+            return ""
+        longest = max(len(row["input_ids"]) for row in rows)  # a sentence that is cut has all tokens that it may have
+        said = f"{sum(beyond)} words, in {sum(map(bool, beyond))} of {len(rows)} sentences, are beyond {longest} tokens"
+        return f"{said}, --max_length: they count as wrong, and nothing is learned from them"
+
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
         return load_classifier(BiaffineParser, folder, labels, heads=PARSER_MODULES, start=start_weight, **kwargs)
 

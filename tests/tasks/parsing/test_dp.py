@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.head import IGNORED
 from bistil_ds.tasks import ReadOptions, find_task
+from bistil_ds.tasks.data import make_rows
 from bistil_ds.tasks.examples import Place, Tree
 from bistil_ds.tasks.parsing.parser import NO_HEAD, ParserOutput
 
@@ -90,6 +91,17 @@ def test_words_beyond_the_end_are_not_learned_from_and_count_as_wrong(tokenizer:
     answer = DP.decide(long, [row], [([0, *range(1, kept)], [3, *[1] * (kept - 1)])], LABELS)
     assert list(map(len, answer)) == [20, 20]
     assert DP.counts(long, answer, "en").tolist() == [20, kept - 1, kept - 1]
+
+
+def test_words_beyond_the_end_are_counted(tokenizer: PreTrainedTokenizerFast, recwarn: pytest.WarningsRecorder) -> None:
+    long = tree("ba " * 20, (0, *range(1, 20)), "root" + " obj" * 19)
+    (row,) = DP.features([long], tokenizer, LABELS, 10, training=False)
+    beyond = 20 - len(row["word_positions"])
+    make_rows(DP, TREES, tokenizer, LABELS, 64, source="--test_file a.conllu")
+    assert not recwarn
+    said = f"--test_file a.conllu: {2 * beyond} words, in 2 of 3 sentences, are beyond 10 tokens"
+    with pytest.warns(Notice, match=f"^{said}, --max_length: they count as wrong, and nothing is learned"):
+        make_rows(DP, [long, tree("ba", (0,), "root"), long], tokenizer, LABELS, 10, source="--test_file a.conllu")
 
 
 def test_uas_and_las_over_all_words_worked_by_hand() -> None:
