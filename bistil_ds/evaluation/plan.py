@@ -9,7 +9,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.evaluation.embedding.readers import read_sentences
 from bistil_ds.evaluation.held_out import HeldOut
 from bistil_ds.evaluation.labelled import read_labelled
-from bistil_ds.evaluation.training_text import recorded_train_files, share_seen, text_keys
+from bistil_ds.evaluation.training_text import TRAIN, TrainingText, recorded_training_texts, share_seen
 from bistil_ds.tasks.candidates import Candidate, ModelCache, ModelChoice, examine
 from bistil_ds.tasks.embed.embed import SentenceEmbedding
 from bistil_ds.tasks.task import ReadOptions, Task
@@ -21,8 +21,8 @@ class Plan:
 
     Attributes:
         reference: the model that the others are compared with; None if there is only one model.
-        train_files: the training files in which the texts of the test examples were looked up.
-        unread: error messages, one for each training file that is named in a `run.json` but could not be read.
+        train_files: the training data in which the texts of the test examples were looked up.
+        unread: messages on training data that is named in a `run.json`, but could not be read or is not at hand.
         cache: loads the models, one at a time.
         label_map: label in the test files → the label that replaces it.
         how: name of a model → how it makes what is measured, in one line, if there is something to say.
@@ -74,12 +74,13 @@ def prepare(
         for held in test_sets:
             held.check(loaded, candidates[choice.name], options.flag)
             made[choice.name] = held.describe(loaded, candidates[choice.name])
-    known, unread, keys = [], [], set[str]()
-    asked = [(file, ReadOptions("--train_file", columns, label_map)) for file in train_files]
-    for file, how in asked or recorded_train_files(models, task):
+    known, keys = [], set[str]()
+    asked = [TrainingText(TRAIN, (file,), ReadOptions(f"--{TRAIN}", columns, label_map)) for file in train_files]
+    texts, unread = (asked, []) if asked else recorded_training_texts(models, task)
+    for text in texts:
         try:
-            keys |= text_keys(task, file, how, progress)
-            known.append(file)
+            keys |= text.keys(task, progress)
+            known.append(text.name)
         except InputError as error:
             if asked:
                 raise

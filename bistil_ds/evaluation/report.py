@@ -97,7 +97,7 @@ def notes(evaluation: Evaluation) -> list[str]:
         found += filter(None, dict.fromkeys(held.compared for held in plan.test_sets))
     if plan.train_files:
         found.append(f"In training: share of test examples whose text also stands in {', '.join(plan.train_files)}.")
-    found += [f"A recorded training file was not compared: {why}." for why in plan.unread]
+    found += [f"Recorded training data was not compared: {why}." for why in plan.unread]
     found.append(
         f"Examples/s: one pass over the data of this run on {evaluation.device} in batches of {evaluation.batch_size}, "
         f"{plan.test_sets[0].timed}; other work on the machine slows it."

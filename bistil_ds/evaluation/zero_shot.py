@@ -48,7 +48,7 @@ def evaluate(
         task: a task or its name.
         reference: the model that the others are compared with; by default the first.
         train_files: training files. The result states the share of test examples whose text also stands in one of them.
-            By default: the training files named in the `run.json` of each model and fine-tuning.
+            By default: the training data named in the `run.json` of each model and fine-tuning.
         columns, label_map: as in `ReadOptions`.
         max_length: longest input in tokens; by default the length that each model was trained with, and for sentence
             vectors its own limit.

@@ -16,11 +16,9 @@ from transformers import AutoTokenizer
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.evaluation import Evaluation, evaluate, labelled
 from bistil_ds.evaluation.report import markdown, overview, scores, sources
-from bistil_ds.evaluation.training_text import recorded_train_files
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.tasks import ReadOptions, data
-from bistil_ds.tasks.candidates import ModelChoice
 from bistil_ds.text.corpus import corpus_hash
 
 TASK = Topics()
@@ -92,6 +90,7 @@ def test_training_files_are_found_in_the_record_of_the_fine_tuning(files: Files,
     model = {"m": [files.base, sft]}
     found = evaluate(model, files.tests, TASK, resamples=10, progress=False)
     assert found.plan.train_files == (str(files.tests["aa"]),)
+    assert f"not compared: {sft / 'run.json'}: no files or folders on this machine: gone.tsv (" in markdown(found)
     assert [held.seen_in_training for held in found.plan.test_sets] == [1.0, 0.0]
     (sft / "run.json").write_text(json.dumps({"arguments": {**arguments, "task": "mlm"}}))
     assert evaluate(model, files.tests, TASK, resamples=10, progress=False).plan.train_files == ()
@@ -99,16 +98,6 @@ def test_training_files_are_found_in_the_record_of_the_fine_tuning(files: Files,
     found = evaluate(model, files.tests, TASK, resamples=10, progress=False)
     assert found.plan.test_sets[0].seen_in_training is None
     assert list(sources(found).rows[0]) == ["aa", "40", "–"]
-
-
-def test_one_training_file_counts_in_each_of_its_languages(tmp_path: Path) -> None:
-    file = tmp_path / "xnli.tsv"
-    file.write_text("")
-    arguments = {"task": "topics", "train_file": [f"en={file}", f"de={file}", f"en={file}", f"fr=plain:{file}"]}
-    (tmp_path / "run.json").write_text(json.dumps({"arguments": arguments}))
-    found = recorded_train_files([ModelChoice("m", str(tmp_path))], TASK)
-    expected = [(str(file), "en"), (str(file), "de"), (f"plain:{file}", "fr")]
-    assert [(name, options.language) for name, options in found] == expected
 
 
 def test_a_folder_of_test_files_has_a_hash(files: Files, tmp_path: Path) -> None:
@@ -144,7 +133,7 @@ def test_recorded_training_files_are_read_as_they_were_in_training(files: Files,
     (sft / "run.json").write_text(json.dumps({"arguments": {**arguments, "label_map": None}}))
     found = evaluate(model, files.tests, Strict(), resamples=10, progress=False)
     assert (found.plan.train_files, found.plan.test_sets[0].seen_in_training) == ((), None)
-    assert f"A recorded training file was not compared: {sft / 'run.json'}: {train}, line" in markdown(found)
+    assert f"Recorded training data was not compared: {sft / 'run.json'}: {train}, line" in markdown(found)
     with pytest.raises(InputError, match=r"--train_file: .*no such topic N"):
         evaluate(model, files.tests, Strict(), train_files=[train], resamples=10, progress=False)
 

@@ -18,7 +18,7 @@ from bistil_ds.console.yaml_file import parse_yaml, read_yaml
 from bistil_ds.distributed.config import check_deepspeed, read_config, training_config
 from bistil_ds.embedding.sentence_files import dense_weights, settings_of_folder
 from bistil_ds.embedding.settings import SentenceSettings
-from bistil_ds.evaluation.training_text import recorded_train_files
+from bistil_ds.evaluation.training_text import recorded_training_texts
 from bistil_ds.export.card_facts import base_facts
 from bistil_ds.export.card_scores import read_scores
 from bistil_ds.models.config_file import check_weight_files
@@ -119,7 +119,7 @@ def _read_config(folder: Path) -> None:
 def _read_run(folder: Path) -> None:
     arguments, _ = read_start(folder)
     check_same_run({"max_steps": 9}, arguments, ["max_steps"], folder)
-    recorded_train_files([ModelChoice("m", str(folder))], find_task("ner"))
+    recorded_training_texts([ModelChoice("m", str(folder))], find_task("ner"))
     base_facts(str(folder))
     RunRecord.open(folder).update(results={"x": 1})
     read_start(folder)
