@@ -48,10 +48,11 @@ def scored_pairs() -> list[tuple[str, str, float]]:
 
 
 def retrieval_set() -> tuple[dict[str, str], dict[str, tuple[str, str]], dict[str, dict[str, int]]]:
-    """Return queries, documents (title, text) with two equal ones, and judgements with grades."""
+    """Return queries, documents (title, text), two of them equal and one a query, and judgements with grades."""
     one, other = parallel_texts()
     documents = {f"d{at}": ("" if at % 2 else "lo", text) for at, text in enumerate([*other, *text_lines("bb", 90)])}
     queries = {f"q{at}": one[at] for at in (0, 3, 8, 11, 20)}
+    documents["q3"] = ("", queries["q3"])
     judged = {name: {f"d{name[1:]}": 2, "d40": 0, f"d{int(name[1:]) + 1}": 1} for name in queries}
     return queries, documents, judged
 

@@ -24,10 +24,19 @@ JUDGED = {"query-id": ("query_id", "qid"), "corpus-id": ("corpus_id", "doc_id"),
 
 @dataclass(frozen=True)
 class Query:
-    """A query, and the relevance of documents, which are numbered as in the list of documents."""
+    """A query, and the relevance of documents, which are numbered as in the list of documents.
+
+    `namesake` is the document that has the query's name; -1 if there is none.
+    """
 
     text: str
     relevance: dict[int, float]
+    namesake: int = -1
+
+    @property
+    def left_out(self) -> int:
+        """Return the document that no ranking for the query holds: its namesake unless that is relevant; else -1."""
+        return -1 if self.relevance.get(self.namesake, 0) > 0 else self.namesake
 
 
 def read_beir(folder: Path, options: ReadOptions) -> tuple[list[Query], list[str]]:
@@ -46,7 +55,8 @@ def read_beir(folder: Path, options: ReadOptions) -> tuple[list[Query], list[str
     names = sorted(documents, reverse=True)
     numbers = {name: number for number, name in enumerate(names)}
     queries = {
-        name: Query(text_at(row, "text", where), {}) for name, row, where in _named(folder / QUERIES, options.flag)
+        name: Query(text_at(row, "text", where), {}, numbers.get(name, -1))
+        for name, row, where in _named(folder / QUERIES, options.flag)
     }
     judgements = ReadOptions(options.flag, options.columns)
     for _, where, row in records(str(folder / JUDGEMENTS), judgements, JUDGED, _is_judgement):

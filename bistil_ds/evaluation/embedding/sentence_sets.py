@@ -231,7 +231,8 @@ class Scored(PairSet):
 class Retrieval(SentenceSet):
     """Queries, `Query`, and the documents in which they are sought.
 
-    The vectors of queries and the documents nearest to them are compared with the reference model's.
+    The vectors of queries and the documents nearest to them are compared with the reference model's. As in BEIR, a
+    document with the query's name is left out of the query's ranking (`Query.left_out`).
     """
 
     documents: list[str] = field(repr=False)
@@ -258,7 +259,10 @@ class Retrieval(SentenceSet):
     def results(self, *vectors: np.ndarray) -> tuple[np.ndarray, Kept]:
         """Return nDCG@10 and recall@100 of each query."""
         queries_NE, documents_DE = vectors
-        _, ranked_NK = nearest(queries_NE, documents_DE, RANKED)
+        _, found_NK = nearest(queries_NE, documents_DE, RANKED + 1)
+        left_out_NK = found_NK == np.array([[query.left_out] for query in self.examples])
+        left_out_last = np.argsort(left_out_NK, axis=1, kind="stable")  # not relevant, so at the end it changes nothing
+        ranked_NK = np.take_along_axis(found_NK, left_out_last, 1)[:, :RANKED]
         rankings = zip(ranked_NK.tolist(), (query.relevance for query in self.examples))
         scores = [(ndcg(*each), recall(*each)) for each in rankings]
         return np.array(scores), Kept(queries_NE, ranked_NK[:, :NEIGHBOURS])

@@ -67,9 +67,9 @@ def test_queries_and_documents_get_their_own_prompts(evaluation: Evaluation, emb
     queries, documents, judged = retrieval_set()
     texts = [f"{title} {text}".strip() for title, text in documents.values()]
     asked = vectors_of(embedders["student"], list(queries.values()), PROMPTS["query"])
-    order = np.argsort(-(asked @ vectors_of(embedders["student"], texts, PROMPTS["document"]).T), axis=1)[:, :100]
-    names = [list(documents)[place] for place in order.ravel()]
-    ranked = {query: names[100 * at : 100 * at + 100] for at, query in enumerate(queries)}
+    order = np.argsort(-(asked @ vectors_of(embedders["student"], texts, PROMPTS["document"]).T), axis=1)
+    names = list(documents)
+    ranked = {q: [names[at] for at in row if names[at] != q][:100] for q, row in zip(queries, order, strict=True)}
     found = [len({n for n, g in judged[q].items() if g > 0} & set(ranked[q])) / 2 for q in queries]
     assert value(evaluation, "recall@100", "student", "found") == pytest.approx(np.mean(found))
     gains = [[judged[q].get(name, 0) / np.log2(2 + at) for at, name in enumerate(ranked[q][:10])] for q in queries]
@@ -140,7 +140,7 @@ def test_a_limit_takes_the_first_examples_but_all_documents(
         {"m": embedders["student"]}, test_sets, "embed", limit=3, train_files=[train], resamples=5, progress=False
     )
     assert [len(held.examples) for held in found.plan.test_sets] == [3, 3, 3]
-    assert found.plan.test_sets[2].inputs == 3 + 120
+    assert found.plan.test_sets[2].inputs == 3 + 121
     assert [held.seen_in_training for held in found.plan.test_sets] == pytest.approx([2 / 6, 1 / 6, 1 / 3])
 
 

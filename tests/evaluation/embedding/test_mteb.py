@@ -41,9 +41,8 @@ def task_of(base: type[Any], kind: str, main_score: str, data: Any) -> Any:
         self.dataset, self.data_loaded = data, True
 
     metadata = mteb.TaskMetadata(type=kind, name=f"Tiny{kind}", main_score=main_score, **ABOUT)
-    return type(
-        f"Tiny{kind}", (base,), {"metadata": metadata, "load_data": load_data, "min_score": 0, "max_score": 2}
-    )()
+    about = {"metadata": metadata, "load_data": load_data, "min_score": 0, "max_score": 2, "ignore_identical_ids": True}
+    return type(f"Tiny{kind}", (base,), about)()
 
 
 def columns(**named: Any) -> Any:

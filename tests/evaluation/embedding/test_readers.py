@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bistil_ds.errors import InputError
@@ -114,6 +115,18 @@ def test_a_folder_holds_documents_queries_and_judgements(tmp_path: Path) -> None
     assert read(write_beir(tmp_path / "set", judged=trec), columns=columns).examples == found.examples
     write_beir(tmp_path / "set", judged=JUDGED.replace("q3\td1\t0", "q3\td1\t1"))
     assert read(tmp_path / "set").sha256 != found.sha256
+
+
+def test_a_document_with_the_name_of_a_query_is_left_out_unless_it_is_relevant(tmp_path: Path) -> None:
+    documents = [{"_id": name, "text": name} for name in ("q1", "q2", "d1")]
+    judged = "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\tq2\t1\n"
+    found = read(write_beir(tmp_path / "set", documents, QUERIES[:2], judged))
+    assert [found.documents[query.namesake] for query in found.examples] == ["q1", "q2"]
+    vectors = dict(zip(found.documents, np.eye(3, dtype=np.float32), strict=True))
+    asked = np.stack([vectors["q1"] + vectors["d1"] / 2, vectors["q2"]])
+    scores, kept = found.results(asked, np.stack(list(vectors.values())))
+    assert scores.tolist() == [[1, 1], [1, 1]]  # d1 is the first for q1, and q2 for q2
+    assert [found.documents[row[0]] for row in kept.neighbours_TK] == ["d1", "q2"]
 
 
 def test_what_is_wrong_in_a_folder_is_said_in_one_line(tmp_path: Path) -> None:
