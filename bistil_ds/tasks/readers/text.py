@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place, Text
-from bistil_ds.tasks.readers.columns import find_columns
+from bistil_ds.tasks.readers.columns import check_names
 from bistil_ds.tasks.readers.hub import hub_rows
 from bistil_ds.tasks.readers.lines import at_least_one, quote
 from bistil_ds.tasks.task import ReadOptions
@@ -42,7 +42,7 @@ def _texts(source: str, options: ReadOptions) -> Iterator[Text]:
                 yield Text(record[COLUMN], place)
         return
     column = options.columns.get(COLUMN, COLUMN)
-    find_columns({COLUMN: ()}, [column], options, options.flag)  # raises InputError if --columns has another key
+    check_names(options, (COLUMN,))
     for file, number, text in located_texts(corpus, replace(plain, column=column)):
         if text.strip():
             yield Text(text, Place(file, number))
