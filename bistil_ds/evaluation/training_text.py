@@ -41,7 +41,8 @@ class TrainingText:
         """
         examples: Iterable[Any]
         if self.flag == PARALLEL:
-            examples = read_parallel(*self.files, self.options.flag)
+            source, translations = self.files
+            examples = read_parallel(source, translations, self.options.flag)
         elif self.flag == UNLABELLED:
             examples = task.read_unlabelled(self.name, self.options)
         else:
