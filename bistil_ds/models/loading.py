@@ -26,6 +26,7 @@ from bistil_ds.models.inputs import cannot_load, load_config, load_tokenizer
 from bistil_ds.models.parameters import save_under_own_names
 from bistil_ds.models.remote_code import check_native
 from bistil_ds.models.sentence_folder import transformer_folder
+from bistil_ds.models.transformers_4 import keep_readable
 
 
 def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: Any) -> tuple[Any, set[str]]:
@@ -59,6 +60,7 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
     except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
         raise cannot_load(flag, str(folder), error) from None
     save_under_own_names(model)
+    keep_readable(model.config)
     if hasattr(model.config, "auto_map"):  # what is made of this model needs no such code, and must not lead to it
         del model.config.auto_map
     place = f"{flag} {folder}".strip()

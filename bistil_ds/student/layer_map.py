@@ -9,9 +9,9 @@ from transformers import PretrainedConfig
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import FAMILIES, check_supported
+from bistil_ds.models.transformers_4 import GLOBAL
 
 DEFAULT_FACTOR = 2  # the k of a student whose depth nobody asked for
-GLOBAL = "full_attention"  # name in `layer_types` of a layer in which every token attends to all tokens
 
 
 def choose_layers(

@@ -13,6 +13,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, PretrainedConfig, PreT
 from bistil_ds.models.families import FAMILIES, POOLER, family_of, has_masked_lm_head
 from bistil_ds.models.inputs import without_dropout
 from bistil_ds.models.parameters import save_under_own_names
+from bistil_ds.models.transformers_4 import keep_readable
 
 
 def shallow_config(teacher: PretrainedConfig, layer_map: Sequence[int]) -> PretrainedConfig:
@@ -22,6 +23,7 @@ def shallow_config(teacher: PretrainedConfig, layer_map: Sequence[int]) -> Pretr
     for name in FAMILIES[config.model_type].per_layer:
         setattr(config, name, [getattr(teacher, name)[layer] for layer in layer_map])
     without_dropout(config)
+    keep_readable(config)
     return config
 
 

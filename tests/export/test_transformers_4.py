@@ -26,8 +26,10 @@ from transformers import BertTokenizer
 from bistil_ds import distil_general, export_model
 from bistil_ds.embedding.settings import DenseLayer, SentenceSettings
 from bistil_ds.embedding.vectors import encode
+from bistil_ds.models.loading import load_language_model
 from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.models.weight_files import hash_weights
+from bistil_ds.student import build_student
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.data import TaskData
 from bistil_ds.tasks.embed.embed import SentenceEmbedding
@@ -114,6 +116,21 @@ def test_students_give_the_same_logits(old: Path, tmp_path: Path, monkeypatch: p
         )
     }
     check_equal(dict.fromkeys(sorted(students), "AutoModelForMaskedLM"), old, tmp_path)
+
+
+def test_modernbert_models_give_the_same_states_or_none(old: Path, tmp_path: Path) -> None:
+    rope = {kind: {"rope_type": "default", "rope_theta": 160.0} for kind in ("full_attention", "sliding_attention")}
+    tokenizer = tiny.unigram_tokenizer()
+    sizes = {"vocab_size": len(tokenizer), "pad_token_id": 1, "local_attention": 4, "max_position_embeddings": 80}
+    tiny_teacher("modernbert", layers=6, rope_parameters=rope, **sizes).save_pretrained(tmp_path / "base")
+    teacher = load_language_model(tmp_path / "base")
+    students = {str(layers): build_student(teacher, layer_map=layers).student for layers in ([0, 1, 3, 5], [0, 3, 5])}
+    for name, model in {"again": teacher, **students}.items():
+        model.save_pretrained(tmp_path / name)
+        save_tokenizer(tokenizer, tmp_path / name)
+    check_equal({str(tmp_path / name): "AutoModelForMaskedLM" for name in ("again", "[0, 1, 3, 5]")}, old, tmp_path)
+    with pytest.raises(AssertionError, match="TypeError.*NoneType"):  # these layers have no period
+        outputs({str(tmp_path / "[0, 3, 5]"): "AutoModelForMaskedLM"}, old, tmp_path / "4.json")
 
 
 def test_exported_models_of_every_task_give_the_same_outputs(old: Path, tmp_path: Path) -> None:
