@@ -92,7 +92,7 @@ def load_tokenizer(flag: str, name: str | Path) -> PreTrainedTokenizerBase:
 def _probe(tokenizer: PreTrainedTokenizerBase) -> None:
     """Let a tokenizer cut a text, and leave its settings as they are; raise what it raises."""
     if tokenizer.is_fast:
-        tokenizer.backend_tokenizer.encode(PROBE, add_special_tokens=False)  # called, it would lose its truncation
+        tokenizer.backend_tokenizer.encode(PROBE, add_special_tokens=False)  # called, it would lose its settings
     else:
         tokenizer(PROBE, add_special_tokens=False)
 
@@ -112,8 +112,16 @@ def _name_token_types(tokenizer: PreTrainedTokenizerBase, name: str | Path) -> N
     others = [one for one in tokenizer.model_input_names if one != TOKEN_TYPES]
     if not told_apart:
         tokenizer.model_input_names = others
-    elif others == tokenizer.model_input_names and any(tokenizer("a", "b", return_token_type_ids=True)[TOKEN_TYPES]):
+    elif others == tokenizer.model_input_names and any(_types_of_a_pair(tokenizer)):
         tokenizer.model_input_names = [*others, TOKEN_TYPES]
+
+
+def _types_of_a_pair(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the token types of two texts; leave the tokenizer's settings as they are."""
+    if tokenizer.is_fast:
+        types: list[int] = tokenizer.backend_tokenizer.encode("a", "b").type_ids
+        return types
+    return list(tokenizer("a", "b", return_token_type_ids=True)[TOKEN_TYPES])
 
 
 def cannot_load(flag: str, name: str, error: BaseException) -> InputError:

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from bistil_ds.runs.files import write_whole
 
 CONFIG, WHOLE = "tokenizer_config.json", "tokenizer.json"
+WRITTEN_OUT = ("model_input_names", "clean_up_tokenization_spaces", "padding_side", "truncation_side")
 READS_WHOLE = "PreTrainedTokenizerFast"  # transformers 4's name; in 5, an alias of TokenizersBackend
 
 
@@ -30,8 +31,8 @@ def make_portable(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
       would rebuild parts of the tokenizer, and differently in each version. Transformers 5 would write a name of the
       generic class that transformers 4 does not know.
     - Special tokens beyond the usual ones get the key of transformers 4, which transformers 5 reads too.
-    - Two settings are written out, because their defaults differ between versions: the names of the inputs, and whether
-      decoding removes spaces before punctuation.
+    - The names of the inputs and whether decoding removes spaces before punctuation are written out, because their
+      defaults differ between versions; the sides of padding and truncation, because they may be the class's own.
     """
     path = folder / CONFIG
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -39,7 +40,7 @@ def make_portable(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         content["tokenizer_class"] = READS_WHOLE
     if isinstance(content.get("extra_special_tokens"), list):
         content["additional_special_tokens"] = content.pop("extra_special_tokens")
-    for name in ("model_input_names", "clean_up_tokenization_spaces"):
+    for name in WRITTEN_OUT:
         content[name] = getattr(tokenizer, name)
     write_whole(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
@@ -51,8 +52,7 @@ def start_with_space(tokenizer: PreTrainedTokenizerBase) -> None:
     `bistil_ds.tasks.words`), also the first one of a sentence. Other tokenizers, which do not, are not changed.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    alone, inside = tokenizer(["a", " a"])["input_ids"]
-    if backend is None or alone == inside:
+    if backend is None or backend.encode("a").ids == backend.encode(" a").ids:  # called, it would lose its settings
         return
     # `Replace` must match a character: with r"\A(?! )", tokenizers 0.23 panics in the next step
     steps = [normalizers.Prepend(" "), normalizers.Replace(Regex(r"\A  "), " ")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,11 @@ def test_a_folder_without_a_tokenizer_is_refused(flag: str, tmp_path: Path) -> N
     assert str(refusal.value) == f"{flag} {tmp_path}: holds no tokenizer; add its tokenizer.json".lstrip()
 
 
-def test_loading_leaves_a_tokenizers_own_settings(tmp_path: Path) -> None:
+@pytest.mark.parametrize("types", [1, 2])
+def test_loading_leaves_a_tokenizers_own_settings(tmp_path: Path, types: int) -> None:
     write_teacher(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"type_vocab_size": types}))
     backend = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     backend.enable_truncation(7)
     backend.enable_padding(length=7)

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from programs.outputs_of_folders import of_tokenizer, outputs_of
 from reading_code.import_graph import ROOT
-from tokenizer_kinds.other_tokenizers import every_tokenizer
-from transformers import AutoTokenizer, CanineTokenizer
+from tiny import unigram_tokenizer
+from tokenizer_kinds.other_tokenizers import byte_level_tokenizer, every_tokenizer
+from transformers import AutoTokenizer, CanineTokenizer, PreTrainedTokenizerFast
 
-from bistil_ds.models.tokenizer_folder import CONFIG, save_tokenizer
+from bistil_ds.models.tokenizer_folder import CONFIG, save_tokenizer, start_with_space
 
 TOKENIZERS = every_tokenizer()
 
@@ -37,6 +38,30 @@ def test_its_configuration_has_what_transformers_4_reads(name: str, tmp_path: Pa
         assert content["clean_up_tokenization_spaces"] is False  # transformers before 4.45 would say True
         assert "extra_special_tokens" not in content  # transformers 4 wants a mapping there
         assert ("<entity>" in content.get("additional_special_tokens", [])) == ("added" in name)
+
+
+class CutFromTheLeft(PreTrainedTokenizerFast):
+    """A tokenizer whose class, like XLNet's, sets the sides of padding and truncation."""
+
+    padding_side = truncation_side = "left"
+
+
+def test_the_sides_of_its_class_are_kept(tmp_path: Path) -> None:
+    save_tokenizer(CutFromTheLeft(tokenizer_object=unigram_tokenizer().backend_tokenizer), tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert (loaded.padding_side, loaded.truncation_side) == ("left", "left")
+
+
+def test_starting_with_a_space_leaves_the_other_settings() -> None:
+    tokenizer = byte_level_tokenizer()
+    backend = tokenizer.backend_tokenizer
+    backend.enable_truncation(7)
+    backend.enable_padding(length=7)
+    truncation, padding = backend.truncation, backend.padding
+    assert truncation and padding
+    start_with_space(tokenizer)
+    assert backend.normalizer is not None
+    assert (backend.truncation, backend.padding) == (truncation, padding)
 
 
 def test_a_tokenizer_in_python_keeps_its_class(tmp_path: Path) -> None:
