@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from datasets import DatasetDict, IterableDatasetDict
+
 from bistil_ds.console.user_path import user_path
 from bistil_ds.errors import InputError
 from bistil_ds.text.compression import SUFFIXES
@@ -64,9 +66,14 @@ def parse_texts(spec: str | Path, options: TextOptions) -> tuple[Path | HubDatas
     `plain:` in front of a file or folder sets `options.plain`: each line is a text, whatever it looks like.
 
     Raises:
-        InputError: `plain:` stands in front of a data set: one with `hf:`, a folder that `save_to_disk` wrote, or the
-            id of one on the hub where no such file is.
+        InputError: `spec` is neither a string nor a path; or `plain:` stands in front of a data set: one with `hf:`, a
+            folder that `save_to_disk` wrote, or the id of one on the hub where no such file is.
     """
+    if not isinstance(spec, str | os.PathLike):
+        advice = 'give a file, or a Dataset such as Dataset.from_dict({"text": texts}) makes'
+        if isinstance(spec, DatasetDict | IterableDatasetDict):
+            advice = "give one split of it, such as ds['train']"
+        raise InputError(f"{options.flag}: a value of type {type(spec).__name__} cannot be read; {advice}")
     bare = str(spec).removeprefix(PLAIN_PREFIX)
     if bare == str(spec) or os.path.exists(spec):
         return parse_specification(spec), options

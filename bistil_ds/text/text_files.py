@@ -86,7 +86,8 @@ def _jsonl(path: Path, options: TextOptions) -> Numbered:
             raise InputError(f"{where} has other columns of strings beside {column!r}; {options.advice}")
         if column not in record:
             raise InputError(f"{where} has no column {column!r} (it has {listed(record)}); {options.advice}")
-        yield number, check_text(record[column], column, options, where)
+        value = record[column]
+        yield number, "" if value is None else check_text(value, column, options, where)
 
 
 def _object(line: str, options: TextOptions, where: str) -> dict[str, object]:
@@ -103,8 +104,9 @@ def _object(line: str, options: TextOptions, where: str) -> dict[str, object]:
 def _table(path: Path, options: TextOptions, tabs: bool = False) -> Numbered:
     """Yield the text column of a table with a header: tab-separated values (always if `tabs`), or CSV.
 
-    Between tabs, quotes are plain characters. There, a header with quoted names raises InputError, and so does a cell
-    that stands in quotes and has doubled quotes inside.
+    Between tabs, quotes are plain characters. There, a header with quoted names raises InputError, and so do a cell
+    that stands in quotes and has doubled quotes inside, and a line of one cell that begins with an unmatched quote: it
+    may be the first line of a quoted cell.
     """
     lines = numbered_lines(path, options.flag)
     number, header = next(((number, line) for number, line in lines if line.strip()), (1, ""))
@@ -133,6 +135,11 @@ def _tabbed(lines: Numbered, delimiter: str, where: str) -> Iterator[tuple[int, 
         cells = line.split(delimiter)
         if any(len(cell) > 1 and cell[0] == cell[-1] == '"' and '""' in cell[1:-1] for cell in cells):
             raise InputError(f"{where}, line {number} is quoted as CSV; write it as CSV or without quotes")
+        if len(cells) == 1 and line.startswith('"') and line.count('"') % 2:
+            raise InputError(
+                f"{where}, line {number} begins with a quote that it does not end; write cells of several lines as "
+                "CSV, or texts without the quote"
+            )
         yield number, cells
 
 

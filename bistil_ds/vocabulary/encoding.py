@@ -43,7 +43,7 @@ def text_batches(texts: Dataset) -> Iterator[pa.ChunkedArray]:
     """
     tables = texts.select_columns("text").with_format("arrow")
     for first in range(0, len(tables), BATCH_TEXTS):
-        yield from _cut(tables[first : first + BATCH_TEXTS]["text"])
+        yield from _cut(tables[first : first + BATCH_TEXTS]["text"].cast(pa.large_string()))  # of a string_view too
 
 
 def _cut(column: pa.ChunkedArray) -> Iterator[pa.ChunkedArray]:

@@ -129,7 +129,7 @@ def test_modernbert_models_give_the_same_states_or_none(old: Path, tmp_path: Pat
         model.save_pretrained(tmp_path / name)
         save_tokenizer(tokenizer, tmp_path / name)
     check_equal({str(tmp_path / name): "AutoModelForMaskedLM" for name in ("again", "[0, 1, 3, 5]")}, old, tmp_path)
-    with pytest.raises(AssertionError, match="TypeError.*NoneType"):  # these layers have no period
+    with pytest.raises(AssertionError, match=r"TypeError.*NoneType"):  # these layers have no period
         outputs({str(tmp_path / "[0, 3, 5]"): "AutoModelForMaskedLM"}, old, tmp_path / "4.json")
 
 

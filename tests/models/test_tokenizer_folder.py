@@ -58,7 +58,7 @@ def test_starting_with_a_space_leaves_the_other_settings() -> None:
     backend.enable_truncation(7)
     backend.enable_padding(length=7)
     truncation, padding = backend.truncation, backend.padding
-    assert truncation and padding
+    assert None not in (truncation, padding)
     start_with_space(tokenizer)
     assert backend.normalizer is not None
     assert (backend.truncation, backend.padding) == (truncation, padding)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from text_forms import write
 
 from bistil_ds.errors import InputError
@@ -68,6 +70,29 @@ def test_a_dataset_of_the_user_passes_with_its_text_column_only() -> None:
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
+        (
+            DatasetDict(train=Dataset.from_dict({"text": ["x"]})),
+            "DatasetDict cannot be read; give one split of it, such as ds['train']",
+        ),
+        (Dataset.from_dict({"text": ["x"]}).to_iterable_dataset(), "IterableDataset cannot be read; give a file, or a"),
+        (["x", "y"], 'list cannot be read; give a file, or a Dataset such as Dataset.from_dict({"text": texts}) makes'),
+    ],
+)
+def test_what_is_neither_a_name_nor_a_dataset_is_refused(spec: Any, expected: str) -> None:
+    for refused in (lambda: load_texts(spec, name="--text en"), lambda: check_text_file(spec, "--text en")):
+        with pytest.raises(InputError, match=re.escape(f"--text en: a value of type {expected}")):
+            refused()
+
+
+def test_a_missing_text_in_jsonl_is_blank(tmp_path: Path, cache: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"text": null}\n{"text": "a"}\n{"text": null}\n{"text": "b"}\n')
+    check_text_file(path, "--source_file")
+    assert load_texts(path)["text"][:] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
         ("wiki/tr", HubDataset("wiki/tr", None, "train")),
         ("wiki/tr:2023.tr", HubDataset("wiki/tr", "2023.tr", "train")),
         ("wiki/tr::test", HubDataset("wiki/tr", None, "test")),
@@ -91,7 +116,9 @@ BAD = {
     "broken.jsonl": (b'{"text": "a"}\n{"text": \n', r"broken\.jsonl, line 2 is not JSON"),
     "list.jsonl": (b'["a"]\n', "line 1 is not an object"),
     "other.jsonl": (b'{"text": "a"}\n\n{"body": "b"}\n', r"line 3 has no column 'text' \(it has body\)"),
+    "null.jsonl": (b'{"text": null}\n', "holds no text"),
     "number.jsonl": (b'{"text": 3}\n', "line 1: column 'text' is int, not a string"),
+    "lines.tsv": (b'text\n"one"\n"two\nthree"\n', "line 3 begins with a quote that it does not end"),
     "surrogate.jsonl": (b'{"text": "ok"}\n{"text": "\\ud83d half"}\n', "line 2: the text has an escaped surrogate"),
     "deep.jsonl": (b"[" * 200_000, "line 1 is not JSON"),
     "blank.jsonl": (b'{"text": " "}\n', "holds no text"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import pyarrow as pa
 import pytest
 from datasets import Dataset
 from tokenizers import Encoding, Tokenizer
@@ -107,6 +108,15 @@ def test_a_missing_text_has_no_tokens(unigram):
     some, all_there = (Dataset.from_dict({"text": ["the dog", *more, "the cat"]}) for more in ([None], []))
     counts = [count_tokens(texts, unigram, progress=False).tolist() for texts in (some, all_there)]
     assert counts[0] == counts[1]
+
+
+def test_the_type_of_a_column_of_strings_does_not_matter(unigram):
+    texts = ["the dog", None, "the cat"]
+    counts = [
+        count_tokens(Dataset(pa.table({"text": pa.array(texts, kind)})), unigram, progress=False).tolist()
+        for kind in (pa.string(), pa.large_string(), pa.string_view())
+    ]
+    assert counts[0] == counts[1] == counts[2]
 
 
 def test_results_come_in_order_and_few_of_them_wait():
