@@ -37,7 +37,8 @@ def own_class(config: PretrainedConfig, place: str) -> Any:
         raise InputError(f'{place}: its config.json names no class; add one, such as "architectures": ["BertModel"]')
     name = config.architectures[0]
     for mapping in MAPPINGS:
-        kind = mapping.get(type(config), None)
-        if kind is not None and kind.__name__ == name:
-            return kind
+        found = mapping.get(type(config), ())
+        for kind in found if isinstance(found, tuple) else (found,):  # Funnel has two bare encoders
+            if kind.__name__ == name:
+                return kind
     raise InputError(f"{place}: its config.json names the class {name}, which transformers does not have")

@@ -56,7 +56,10 @@ def compare_states(
         (before - after).abs().max().item()
         for start in range(0, len(pairs), BATCH_TEXTS)
         for before, after in zip(
-            *(_states(model, ids) for model, ids in zip(models, zip(*pairs[start : start + BATCH_TEXTS]), strict=True)),
+            *(
+                hidden_states(model, ids)
+                for model, ids in zip(models, zip(*pairs[start : start + BATCH_TEXTS]), strict=True)
+            ),
             strict=True,
         )
     ]
@@ -64,8 +67,12 @@ def compare_states(
 
 
 @torch.inference_mode()
-def _states(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-    """Return the hidden states [real tokens, D] of one batch after the embeddings and after each layer."""
+def hidden_states(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    """Return the hidden states [real tokens, D] of one batch after the embeddings and after each layer.
+
+    Args:
+        texts: the token ids of each text.
+    """
     lengths_B = torch.tensor([len(ids) for ids in texts])
     ids_BT = pad_sequence([torch.tensor(ids) for ids in texts], True, padding_id(model.config))
     mask_BT = torch.arange(ids_BT.shape[1]) < lengths_B[:, None]

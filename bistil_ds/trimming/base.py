@@ -18,6 +18,7 @@ from bistil_ds.models.own_class import own_class
 from bistil_ds.models.remote_code import check_native
 from bistil_ds.models.sentence_folder import SentenceFolder, find_sentence_folder
 from bistil_ds.models.weight_files import hash_weights
+from bistil_ds.trimming.checks import check_shapes, check_states
 from bistil_ds.vocabulary.pieces import Pieces, read_pieces
 
 FLAG = "--model"
@@ -53,9 +54,10 @@ class Base:
         """Load the model as its own class and in its own precision, in eval mode.
 
         Raises:
-            InputError: it cannot be loaded, or a weight of its encoder is missing.
+            InputError: it cannot be loaded, a weight of its encoder is missing, or it gives no states of texts.
         """
         model, absent = load_pretrained(own_class(self.config, ""), self.inner, flag=FLAG, dtype="auto")
+        check_states(model, f"{FLAG} {self.name}")
         return LoadedBase(model, frozenset(absent))
 
 
@@ -83,13 +85,14 @@ def open_base(model: str) -> Base:
 
     Raises:
         InputError: it cannot be loaded, needs code of its own, is no encoder of transformers, has no fast tokenizer or
-            one of a kind that cannot be trimmed, or its embeddings have fewer rows than the tokenizer has ids.
+            one of a kind that cannot be trimmed, is of such a kind itself, or its embeddings have fewer rows than the
+            tokenizer has ids.
     """
     place, sentence = f"{FLAG} {model}", find_sentence_folder(model, FLAG)
     inner = str(sentence.folder / sentence.transformer) if sentence and sentence.transformer else model
     config = load_config(FLAG, inner)
     check_native(config, place)
-    own_class(config, place)
+    check_shapes(own_class(config, place), config, place)
     tokenizer = load_tokenizer(FLAG, inner)
     keep_padding_id = positions_after_padding(config.model_type)
     try:

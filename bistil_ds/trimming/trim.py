@@ -82,14 +82,14 @@ def trim_pretrained(model: str | Path, texts: Texts, **flags: Any) -> Path:
         if not isinstance(source, Dataset):
             text.check_text_file(source, f"--text {language}", options.text_column, options.max_texts)
     base = open_base(str(model))
+    say(f"model {model}")
+    loaded = base.load()
     column, most = options.text_column, options.max_texts
     corpora = {
         language: text.load_texts(source, text_column=column, max_texts=most, name=f"--text {language}")
         for language, source in texts.items()
     }
     choices = _choose(base, corpora, options)
-    say(f"model {model}")
-    loaded = base.load()
     results: dict[str, TrimRecord] = {}
     with new_folder(folder, explicit=options.output_dir is not None) as folder:
         for choice in choices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,34 @@ import tiny
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    FunnelBaseModel,
+    PreTrainedTokenizerFast,
+)
 
 from bistil_ds import trim_pretrained
+from bistil_ds.errors import InputError
+from bistil_ds.models.own_class import own_class
 from bistil_ds.models.parameters import save_under_own_names
+from bistil_ds.trimming import trim
 from bistil_ds.vocabulary import load_kept_ids
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
-OTHER_NAMES = {"distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48}}
+OTHER_NAMES = {
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48},
+    "funnel": {"d_model": 32, "block_sizes": [1, 1], "n_head": 2, "d_head": 16, "d_inner": 48},
+    "mobilebert": {**SHAPE, "embedding_size": 16},
+}
+REFUSED = {
+    "ibert": "cannot be trimmed (ibert.embeddings.word_embeddings.weight_integer would not have the shape that",
+    "mobilebert": "cannot be trimmed (cls.predictions.dense.weight would not have the shape that",
+    "funnel": "gives no hidden state for each token of a text (IndexError",
+    "xmod": "gives no hidden state for each token of a text (ValueError: Input language unknown",
+}
 FAMILIES = ("bert", "modernbert", "eurobert", "gte", "jina_embeddings_v3", "deberta-v2", "distilbert")
 
 
@@ -53,6 +74,22 @@ def test_a_masked_language_model_of_any_family(family, texts, place):
     tokenizer = tiny.unigram_tokenizer()
     write(place / "base", family, tokenizer)
     check(place / "base", trim_pretrained("base", {"aa": texts["aa"]}, coverage=0.95, output_dir="out"), len(tokenizer))
+
+
+@pytest.mark.parametrize("family", REFUSED)
+def test_an_encoder_that_cannot_be_trimmed_or_run_on_text_alone_is_refused_before_texts_are_counted(
+    family, texts, place, monkeypatch
+):
+    write(place / "base", family, tiny.unigram_tokenizer())
+    monkeypatch.delattr(trim, "count_tokens")
+    with pytest.raises(InputError, match=f"^--model .*base: .*{re.escape(REFUSED[family])}"):
+        trim_pretrained("base", texts, output_dir="out")
+    assert not (place / "out").exists()
+
+
+def test_one_of_two_bare_encoders_of_a_family_is_found() -> None:
+    config = AutoConfig.for_model("funnel", architectures=["FunnelBaseModel"])
+    assert own_class(config, "") is FunnelBaseModel
 
 
 @pytest.mark.parametrize("family", ["modernbert", "eurobert"])
