@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ from bistil_ds.vocabulary.embeddings import Trimming
 from bistil_ds.vocabulary.trim import pieces_for, trim_by_counts
 
 STUDENT, TEACHER = "student", "teacher"
-SAMPLED_CHUNKS = 16  # for each language; on these chunks a narrower student is fitted to the teacher's states
+# A narrower student is fitted to the teacher's states on so many chunks: of one language, and of all together
+SAMPLED_CHUNKS, MOST_SAMPLED = 16, 32
 
 
 @dataclass
@@ -178,9 +180,14 @@ def _own_layer_map(plan: StudentPlan) -> list[int] | None:
 
 
 def sample_batches(chunks: dict[str, LanguageChunks]) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield the first `SAMPLED_CHUNKS` training chunks of each language, in batches of 8."""
-    for part in chunks.values():
-        rows = part.train.with_format("torch")[:SAMPLED_CHUNKS]["input_ids"]
+    """Yield the first training chunks of each language, equally many, in batches of 8.
+
+    These are at most `SAMPLED_CHUNKS` of a language and `MOST_SAMPLED` in all, as memory grows with their number. Of
+    more languages than that, the first ones are taken.
+    """
+    each = min(SAMPLED_CHUNKS, max(1, MOST_SAMPLED // len(chunks)))
+    for part in islice(chunks.values(), MOST_SAMPLED):
+        rows = part.train.with_format("torch")[:each]["input_ids"]
         for ids_BT in torch.as_tensor(rows).split(8):
             yield {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
 

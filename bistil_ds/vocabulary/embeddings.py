@@ -57,7 +57,8 @@ def trim_model(model: PreTrainedModel, kept_ids: Ids, *, rows: int | None = None
     Args:
         model: any model of transformers that has token embeddings.
         kept_ids: ids as in the tokenizer, new id → old id.
-        rows: pad the parameters to so many rows, with zeros, and a bias with `UNLIKELY`; default: no row is added.
+        rows: pad the parameters to so many rows, with zeros, and a bias with `UNLIKELY`; default: no row is added. An
+            output layer without a bias gives padded rows the logit 0.
 
     Raises:
         InputError: the tokenizer has more ids than the model has rows, the padding token would be dropped, or its id

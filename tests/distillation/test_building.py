@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from datasets import Dataset
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from bistil_ds.distillation import building, checks
@@ -45,6 +46,16 @@ def request(material: Path, **flags: object) -> DistillationRequest:
 def built(material: Path, folder: Path, **flags: object) -> dict[str, object]:
     with whole_or_nothing(folder / "build", Seals()) as partial:
         return building.build(request(material, **flags), partial)
+
+
+@pytest.mark.parametrize(
+    ("languages", "sampled"), [(1, [16]), (2, [16, 16]), (3, [10] * 3), (5, [6] * 5), (20, [1] * 20), (40, [1] * 32)]
+)
+def test_the_sample_for_width_reduction_is_shared_by_the_languages(languages: int, sampled: list[int]) -> None:
+    parts = [Dataset.from_dict({"input_ids": [[number, row] for row in range(20)]}) for number in range(languages)]
+    chunks = {str(number): building.LanguageChunks(part, part) for number, part in enumerate(parts)}
+    rows = [row for batch in building.sample_batches(chunks) for row in batch["input_ids"].tolist()]
+    assert rows == [[language, row] for language, count in enumerate(sampled) for row in range(count)]
 
 
 def test_teacher_and_student_load_with_transformers_alone(material: Path, tmp_path: Path) -> None:
