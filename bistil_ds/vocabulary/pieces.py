@@ -24,9 +24,10 @@ class Pieces:
         scores: log-probability by id; None unless the tokenizer is Unigram.
         forced: ids that every trimmed vocabulary keeps, and with them their parts.
         below_padding: those of them that stay for one reason only: they are below a padding id that must not change.
-        parts: a function from a token's id to the ids that every vocabulary with this token keeps too. For Unigram,
-            they are the single-character pieces that occur in the piece, so that text whose longer pieces are dropped
-            falls back to characters and not to the unknown token. For BPE, they are the pieces from which it is merged.
+        parts: a function from a token's id to the ids that every vocabulary with this token keeps too. For Unigram and
+            WordPiece, they are the single-character pieces that occur in the piece, so that text whose longer pieces
+            are dropped falls back to characters and not to the unknown token; for WordPiece, both at the beginning of a
+            word and inside. For BPE, they are the pieces from which it is merged.
         content: the content of `tokenizer.json`; it must not be changed.
         routes: the routes of BPE's pieces; None for another kind.
     """
@@ -89,13 +90,12 @@ def read_pieces(tokenizer: PreTrainedTokenizerBase, *, keep_padding_id: bool = T
         raise InputError(f"{_name(tokenizer)}: tokenizer.json names the id {nameless}, which no token has")
     forced |= named | byte_ids(content, id_of)
     scores = routes = None
-    parts: Callable[[int], Collection[int]] = _no_parts
+    parts = _characters(id_of, model.get("continuing_subword_prefix") or "")
     if model["type"] == "Unigram":
         scores = [score for _, score in model["vocab"]]
         forced.add(min(range(len(scores)), key=scores.__getitem__))
         if model["unk_id"] is not None:
             forced.add(model["unk_id"])
-        parts = _characters(id_of)
     else:
         if model["unk_token"] in model["vocab"]:
             forced.add(model["vocab"][model["unk_token"]])
@@ -121,15 +121,18 @@ def id_of_pieces(content: Mapping[str, Any]) -> dict[str, int]:
     return id_of | {token["content"]: token["id"] for token in content["added_tokens"]}
 
 
-def _no_parts(_: int) -> Collection[int]:
-    return ()
+def _characters(id_of: Mapping[str, int], prefix: str) -> Callable[[int], Collection[int]]:
+    """Return the function from a piece's id to the ids of the single-character pieces that occur in it.
 
-
-def _characters(id_of: dict[str, int]) -> Callable[[int], Collection[int]]:
-    """Return the function from a Unigram piece's id to the ids of the single-character pieces that occur in it."""
-    single = {piece: i for piece, i in id_of.items() if len(piece) == 1}
+    Args:
+        prefix: what WordPiece's pieces begin with inside a word, such as "##"; "" for Unigram.
+    """
+    pieces_of: dict[str, list[int]] = {}  # by character
+    for piece, i in id_of.items():
+        if len(bare := piece.removeprefix(prefix)) == 1:
+            pieces_of.setdefault(bare, []).append(i)
     piece_of = _by_id(id_of, max(id_of.values()) + 1)
-    return lambda i: [single[character] for character in piece_of[i] if character in single]
+    return lambda i: [part for character in piece_of[i].removeprefix(prefix) for part in pieces_of.get(character, ())]
 
 
 def _merged_parts(routes: Routes, id_of: Mapping[str, int], rows: int) -> Callable[[int], Collection[int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import datasets
 import numpy as np
 import pytest
@@ -10,8 +12,8 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
-from bistil_ds.vocabulary import count_tokens, select_ids
-from bistil_ds.vocabulary.pieces import read_pieces
+from bistil_ds.vocabulary import count_tokens, select_ids, trim_tokenizer
+from bistil_ds.vocabulary.pieces import Pieces, read_pieces
 
 
 def counts_of(tokenizer: PreTrainedTokenizerBase, by_id: dict[int, int]) -> np.ndarray:
@@ -19,6 +21,10 @@ def counts_of(tokenizer: PreTrainedTokenizerBase, by_id: dict[int, int]) -> np.n
     for i, count in by_id.items():
         counts[i] = count
     return counts
+
+
+def with_parts(pieces: Pieces, ids: Iterable[int]) -> set[int]:
+    return {part for i in ids for part in (i, *pieces.parts(i))}
 
 
 def test_counts_are_those_of_the_tokenizer_without_special_tokens(tokenizer, corpora):
@@ -59,11 +65,22 @@ def test_the_threshold_is_met_in_either_corpus_and_met_exactly_is_met(wordpiece)
     assert c in select_ids({"en": source, "tr": target}, wordpiece, threshold=5e-7)
 
 
-def test_wordpiece_keeps_nothing_beyond_the_threshold_but_special_and_added_tokens(wordpiece, corpora):
+def test_wordpiece_keeps_special_tokens_and_both_forms_of_the_characters_of_what_it_keeps(wordpiece, corpora):
     counts = {language: count_tokens(corpora[language], wordpiece, progress=False) for language in ("en", "tr", "ru")}
     share = np.max([part / part.sum() for part in counts.values()], axis=0)
-    expected = set(np.flatnonzero(share >= 1e-3).tolist()) | set(wordpiece.all_special_ids)
-    assert set(select_ids(counts, wordpiece, threshold=1e-3).tolist()) == expected
+    wanted = set(np.flatnonzero(share >= 1e-3).tolist()) | set(wordpiece.all_special_ids)
+    id_of = wordpiece.get_vocab()
+    characters = {c for piece in wordpiece.convert_ids_to_tokens(sorted(wanted)) for c in piece.removeprefix("##")}
+    fall_backs = {id_of[form] for c in characters for form in (c, f"##{c}") if form in id_of}
+    assert set(select_ids(counts, wordpiece, threshold=1e-3).tolist()) == wanted | fall_backs
+
+
+def test_a_word_of_kept_characters_does_not_become_unknown(wordpiece):
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "gate", "tag", "##g", "##e", "g", "t", "##a", "##t", "##x"]
+    tokenizer = type(wordpiece)(vocab={piece: i for i, piece in enumerate(pieces)})
+    trimmed = trim_tokenizer(tokenizer, select_ids({"en": counts_of(tokenizer, {5: 9})}, tokenizer))
+    assert trimmed.tokenize("gate tag") == ["gate", "t", "##a", "##g"]
+    assert set(pieces) - set(trimmed.get_vocab()) == {"tag", "##x"}
 
 
 def test_unigram_keeps_the_lowest_score_and_the_characters_of_what_it_keeps(unigram, corpora):
@@ -105,9 +122,11 @@ def test_a_size_is_hit_exactly_by_the_most_probable(wordpiece, unigram, byte_lev
     assert {part for i in kept.tolist() for part in pieces.parts(i)} <= set(kept.tolist())
     if tokenizer is wordpiece:
         share = np.maximum(source / source.sum(), target / target.sum())
-        free = [i for i in range(len(tokenizer)) if i not in pieces.forced]
-        ranked = sorted(free, key=lambda i: (-share[i], i))[: size - len(pieces.forced)]
-        assert set(kept.tolist()) == set(ranked) | pieces.forced
+        chosen = set(kept.tolist()) - with_parts(pieces, pieces.forced) - {p for i in kept for p in pieces.parts(i)}
+        left = [
+            i for i in set(range(len(tokenizer))) - set(kept.tolist()) if set(pieces.parts(i)) <= set(kept.tolist())
+        ]
+        assert min(share[list(chosen)], default=1) >= max(share[left], default=0)
 
 
 def test_every_id_up_to_padding_stays(wordpiece):
@@ -160,18 +179,23 @@ def test_arguments_that_leave_nothing_sensible_are_refused_in_one_line(tokenizer
 def test_coverage_keeps_of_each_language_the_fewest_most_frequent_tokens(wordpiece):
     english, turkish = {200: 60, 201: 30, 202: 7, 203: 3}, {210: 50, 211: 25, 212: 25, 200: 900}
     counts = {"en": counts_of(wordpiece, english), "tr": counts_of(wordpiece, turkish)}
-    forced = read_pieces(wordpiece).forced
-    assert set(select_ids(counts, wordpiece, coverage=0.9).tolist()) - forced == {200, 201}
-    assert set(select_ids(counts, wordpiece, coverage=0.901).tolist()) - forced == {200, 201, 202, 210}
-    assert set(select_ids(counts, wordpiece, coverage=0.97).tolist()) - forced == {200, 201, 202, 210, 211}  # 0.975
-    assert set(select_ids(counts, wordpiece, coverage=1.0).tolist()) - forced == {*english, *turkish}
+    pieces = read_pieces(wordpiece)
+    for coverage, expected in (
+        (0.9, {200, 201}),
+        (0.901, {200, 201, 202, 210}),
+        (0.97, {200, 201, 202, 210, 211}),  # 0.975
+        (1.0, {*english, *turkish}),
+    ):
+        kept = select_ids(counts, wordpiece, coverage=coverage)
+        assert set(kept.tolist()) == with_parts(pieces, pieces.forced | expected)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(coverage=st.decimals(min_value="0.01", max_value="1", places=3).map(float), seed=st.integers(0, 99))
 def test_coverage_is_reached_and_one_token_less_misses_it(wordpiece, coverage, seed):
-    forced = read_pieces(wordpiece).forced
-    free = [i for i in range(len(wordpiece)) if i not in forced]
+    pieces = read_pieces(wordpiece)
+    parts = {part for i in range(len(wordpiece)) for part in pieces.parts(i)}  # stay for other pieces' sake
+    free = [i for i in range(len(wordpiece)) if i not in pieces.forced | parts]
     counts = counts_of(wordpiece, dict(zip(free, np.random.default_rng(seed).geometric(0.02, len(free)).tolist())))
     kept = select_ids({"en": counts}, wordpiece, coverage=coverage)
     ranked = sorted((counts[i] for i in kept if counts[i]), reverse=True)
