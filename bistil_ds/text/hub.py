@@ -15,7 +15,7 @@ from datasets import Dataset, load_dataset, load_dataset_builder
 from bistil_ds.errors import InputError
 from bistil_ds.runs.cache import cache_folder
 from bistil_ds.runs.files import nearest_existing
-from bistil_ds.text.options import DEFAULT_COLUMN, TextOptions, check_text, choose_column
+from bistil_ds.text.options import DEFAULT_COLUMN, TextOptions, check_text, choose_column, string_columns
 from bistil_ds.text.specification import HubDataset
 
 COMMON_SPLITS = ("train", "test", "validation", "dev")
@@ -45,7 +45,7 @@ def check_hub(corpus: HubDataset, options: TextOptions) -> None:
     if info.splits and corpus.split.isidentifier() and corpus.split not in info.splits:
         raise InputError(f"{where} has no split {corpus.split!r}; it has {', '.join(info.splits)}")
     if info.features and options.column not in info.features:
-        strings = [name for name, feature in info.features.items() if is_string(feature)]
+        strings = string_columns(info.features.arrow_schema)
         if options.column != DEFAULT_COLUMN or len(strings) != 1:  # else the first row will decide
             choose_column(dict.fromkeys(info.features), options, where)
 
@@ -88,7 +88,7 @@ def only_texts(rows: Dataset, options: TextOptions, where: str) -> Dataset:
     """
     if not len(rows):
         raise InputError(f"{where} holds no text; give a corpus with text")
-    strings = [name for name, feature in rows.features.items() if is_string(feature)]
+    strings = string_columns(rows.features.arrow_schema)
     first = rows.select_columns(strings)[0] if strings and options.column not in rows.column_names else {}
     column = choose_column(dict.fromkeys(rows.column_names) | first, options, where)
     if column not in strings:
@@ -96,11 +96,6 @@ def only_texts(rows: Dataset, options: TextOptions, where: str) -> Dataset:
         raise InputError(f"{where}: column {column!r} holds {kind}, not text; {options.advice}")
     texts = rows.select_columns([column])
     return texts if column == "text" else texts.rename_column(column, "text")
-
-
-def is_string(feature: Any) -> bool:
-    """Return whether a column of this feature holds strings."""
-    return getattr(feature, "dtype", None) in ("string", "large_string", "string_view")
 
 
 def _cache_dir() -> str | None:

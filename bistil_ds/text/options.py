@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import pyarrow as pa
+
 from bistil_ds.console.untrusted import is_utf8
 from bistil_ds.errors import InputError, Notice
 
@@ -62,6 +64,14 @@ def choose_column(row: Mapping[str, Any], options: TextOptions, where: str) -> s
         warnings.warn(Notice(f"{where}: reading {strings[0]!r}, the only column of strings"), stacklevel=2)
         return strings[0]
     raise InputError(f"{where} has no column {options.column!r} (it has {listed(row)}); {options.advice}")
+
+
+def string_columns(schema: pa.Schema) -> list[str]:
+    """Return the names of the columns that hold strings, of any Arrow type, dictionary-encoded or not."""
+    kinds = {field.name: field.type for field in schema}
+    plain = {name: kind.value_type if pa.types.is_dictionary(kind) else kind for name, kind in kinds.items()}
+    is_string = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return [name for name, kind in plain.items() if any(test(kind) for test in is_string)]
 
 
 def listed(columns: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs import bounded
-from bistil_ds.text.options import TextOptions, choose_column
+from bistil_ds.text.options import TextOptions, choose_column, string_columns
 
 ROWS = 1000  # rows of a batch; only one batch is in memory at a time
 
@@ -48,7 +48,7 @@ def parquet_texts(path: Path, options: TextOptions) -> Iterator[tuple[int, str]]
 
 def _column(file: pq.ParquetFile, options: TextOptions, where: str) -> str:
     types = {field.name: field.type for field in file.schema_arrow}
-    strings = [name for name, kind in types.items() if is_string(kind)]
+    strings = string_columns(file.schema_arrow)
     row: dict[str, object] = dict.fromkeys(types)
     if options.column not in types and len(strings) == 1:
         first = next(file.iter_batches(1, columns=strings), None)
@@ -59,9 +59,3 @@ def _column(file: pq.ParquetFile, options: TextOptions, where: str) -> str:
     if column not in strings:
         raise InputError(f"{where}: column {column!r} holds {types[column]}, not text; {options.advice}")
     return column
-
-
-def is_string(kind: pa.DataType) -> bool:
-    """Return whether values of an Arrow type are strings, dictionary-encoded or not."""
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)

@@ -14,11 +14,11 @@ from bistil_ds.errors import InputError
 from bistil_ds.models.families import positions_after_padding
 from bistil_ds.models.inputs import load_config, load_tokenizer
 from bistil_ds.models.loading import load_pretrained
-from bistil_ds.models.own_class import own_class
 from bistil_ds.models.remote_code import check_native
 from bistil_ds.models.sentence_folder import SentenceFolder, find_sentence_folder
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.trimming.checks import check_shapes, check_states
+from bistil_ds.trimming.own_class import own_class
 from bistil_ds.vocabulary.pieces import Pieces, read_pieces
 
 FLAG = "--model"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 
 from bistil_ds import text
 from bistil_ds.console.terminal import say, show
@@ -30,20 +29,11 @@ from bistil_ds.trimming.writing import move_content, part_of_folder, write_ids, 
 from bistil_ds.vocabulary import count_tokens, load_kept_ids, select_ids, trim_model, trim_tokenizer
 from bistil_ds.vocabulary.embeddings import share_weights
 from bistil_ds.vocabulary.kept_ids import Ids
-from bistil_ds.vocabulary.report import TrimReport, compare_segmentation, measure_size, sample_texts
-from bistil_ds.vocabulary.selection import round_up
+from bistil_ds.vocabulary.report import sample_texts
+from bistil_ds.vocabulary.trim import trim_to_ids
 
 COMPARED_TEXTS = 32  # of each language, hidden states are compared on so many of its sample texts
 Texts = Mapping[str, str | Path | Dataset]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Tokens to keep for some languages: int64 [V_new] old ids, ascending, and rows of the trimmed embeddings."""
-
-    languages: tuple[str, ...]
-    kept_ids: Ids
-    rows: int
 
 
 def trim_pretrained(model: str | Path, texts: Texts, **flags: Any) -> Path:
@@ -92,11 +82,11 @@ def trim_pretrained(model: str | Path, texts: Texts, **flags: Any) -> Path:
     choices = _choose(base, corpora, options)
     results: dict[str, TrimRecord] = {}
     with new_folder(folder, explicit=options.output_dir is not None) as folder:
-        for choice in choices:
-            title = choice.languages[0] if options.each else folder.resolve().name
-            samples = {language: sample_texts(corpora[language]) for language in choice.languages}
+        for languages, kept_ids in choices.items():
+            title = languages[0] if options.each else folder.resolve().name
+            samples = {language: sample_texts(corpora[language]) for language in languages}
             with part_of_folder(folder) as part:
-                record = results[title] = _trim(part, base, loaded, choice, samples, options, title)
+                record = results[title] = _trim(part, base, loaded, kept_ids, samples, options, title)
                 if options.each:
                     os.replace(part, folder / title)
                 else:
@@ -132,7 +122,7 @@ def rebuild_trimmed(folder: str | Path, *, model: str | Path | None = None, outp
     say(f"model {name}")
     base = open_base(name)
     with blaming(str(folder)):
-        tokenizer = _trim_tokenizer(base, kept_ids)
+        tokenizer = trim_tokenizer(base.tokenizer, kept_ids, keep_padding_id=base.keep_padding_id, pieces=base.pieces)
     loaded = base.load()
     if loaded.sha256 != record.weights_sha256:
         raise InputError(f"{FLAG} {name}: has other weights than the model that {folder} was trimmed from")
@@ -147,17 +137,18 @@ def rebuild_trimmed(folder: str | Path, *, model: str | Path | None = None, outp
     return new
 
 
-def _choose(base: Base, corpora: Mapping[str, Dataset], options: TrimOptions) -> list[Choice]:
-    """Choose the tokens to keep, for all languages together or for each alone."""
+def _choose(base: Base, corpora: Mapping[str, Dataset], options: TrimOptions) -> dict[tuple[str, ...], Ids]:
+    """Return languages → the ids to keep for them: for all languages together or for each alone."""
     counts = {
         language: count_tokens(part, base.tokenizer, name=language, rows=base.pieces.rows)
         for language, part in corpora.items()
     }
-    choices = []
+    choices = {}
     for languages in [(language,) for language in counts] if options.each else [tuple(counts)]:
         with blaming(options.said()):
-            kept_ids = select_ids({code: counts[code] for code in languages}, base.pieces, **options.selection())
-        choices.append(Choice(languages, kept_ids, round_up(len(kept_ids), options.round_to)))
+            choices[languages] = select_ids(
+                {code: counts[code] for code in languages}, base.pieces, **options.selection()
+            )
     return choices
 
 
@@ -165,36 +156,27 @@ def _trim(
     part: Path,
     base: Base,
     loaded: LoadedBase,
-    choice: Choice,
+    kept_ids: Ids,
     samples: Mapping[str, Sequence[str]],
     options: TrimOptions,
     title: str,
 ) -> TrimRecord:
-    """Write the model that a choice of tokens makes of `loaded` into the folder `part`, and its report."""
-    kept_ids = choice.kept_ids
-    write_ids(part, base, _trim_tokenizer(base, kept_ids), kept_ids)
-    tokenizers = base.tokenizer, load_tokenizer("", part / base.place)
-    trimmed = share_weights(loaded.model)
-    trim_model(trimmed, kept_ids, rows=choice.rows)
-    report = TrimReport(
-        before=measure_size(loaded.model),
-        after=measure_size(trimmed),
-        segmentations={code: compare_segmentation(part, *tokenizers, kept_ids) for code, part in samples.items()},
-    )
+    """Write the model that the kept ids make of `loaded` into the folder `part`, and its report."""
+    copied = share_weights(loaded.model)
+    trimmed = trim_to_ids(copied, base.tokenizer, kept_ids, samples, base.pieces, round_to=options.round_to)
+    write_ids(part, base, trimmed.tokenizer, kept_ids)
+    models, tokenizers = (loaded.model, copied), (base.tokenizer, load_tokenizer("", part / base.place))
     agreement = {
-        code: compare_states(part[:: len(part) // COMPARED_TEXTS + 1], (loaded.model, trimmed), tokenizers, kept_ids)
+        code: compare_states(part[:: len(part) // COMPARED_TEXTS + 1], models, tokenizers, kept_ids)
         for code, part in samples.items()
     }
     licence = options.licence or joint_licence(model_licences(base.name))
-    record = TrimRecord(base.name, loaded.sha256, options.said(), choice.rows, licence, report, agreement)
+    report = trimmed.report
+    record = TrimRecord(base.name, loaded.sha256, options.said(), report.after.vocabulary, licence, report, agreement)
     record.write(part)
     if not options.ids_only:
-        write_model(part, base, trimmed, loaded.absent, title)
+        write_model(part, base, copied, loaded.absent, title)
     return record
-
-
-def _trim_tokenizer(base: Base, kept_ids: Ids) -> PreTrainedTokenizerBase:
-    return trim_tokenizer(base.tokenizer, kept_ids, keep_padding_id=base.keep_padding_id, pieces=base.pieces)
 
 
 def _shown(source: str | Path | Dataset) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,8 +119,30 @@ def trim_by_counts(
     Raises:
         InputError: as `trim_vocabulary`.
     """
-    keep_padding_id = positions_after_padding(model.config.model_type)
     kept_ids = select_ids(counts, pieces, **sizes, round_to=round_to)
+    samples = {name: sample_texts(part) for name, part in texts.items()}
+    return trim_to_ids(model, tokenizer, kept_ids, samples, pieces, round_to=round_to)
+
+
+def trim_to_ids(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    kept_ids: Ids,
+    samples: Mapping[str, Sequence[str]],
+    pieces: Pieces,
+    *,
+    round_to: int = 1,
+) -> Trimmed:
+    """Trim as `trim_vocabulary` does, to ids that have been selected already.
+
+    Args:
+        samples: language → texts that are compared before and after trimming.
+        pieces: what `pieces_for` returns.
+
+    Raises:
+        InputError: as `trim_vocabulary`.
+    """
+    keep_padding_id = positions_after_padding(model.config.model_type)
     trimmed = trim_tokenizer(tokenizer, kept_ids, keep_padding_id=keep_padding_id, pieces=pieces)
     before = measure_size(model)
     trim_model(model, kept_ids, rows=round_up(len(kept_ids), round_to))
@@ -128,7 +150,7 @@ def trim_by_counts(
         before=before,
         after=measure_size(model),
         segmentations={
-            name: compare_segmentation(sample_texts(part), tokenizer, trimmed, kept_ids) for name, part in texts.items()
+            name: compare_segmentation(part, tokenizer, trimmed, kept_ids) for name, part in samples.items()
         },
     )
     return Trimmed(model, trimmed, kept_ids, report)

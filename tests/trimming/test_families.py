@@ -22,9 +22,9 @@ from transformers import (
 
 from bistil_ds import trim_pretrained
 from bistil_ds.errors import InputError
-from bistil_ds.models.own_class import own_class
 from bistil_ds.models.parameters import save_under_own_names
 from bistil_ds.trimming import trim
+from bistil_ds.trimming.own_class import own_class
 from bistil_ds.vocabulary import load_kept_ids
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
