@@ -82,9 +82,15 @@ class ModelArguments:
 
 @dataclass(frozen=True)
 class LossArguments:
-    """Weights and kinds of phase 1's losses. A weight is a number, or FROM:TO for a linear change over the run."""
+    """Weights and kinds of phase 1's losses.
 
-    _argument_group_name = "losses (a weight is a number, or FROM:TO for a linear change over the run)"
+    A weight is a number, or FROM:TO for a linear change over the run. Every validation weighs a loss by TO, or by FROM
+    if all weights fall to 0.
+    """
+
+    _argument_group_name = (
+        "losses (a weight is a number, or FROM:TO for a linear change over the run; validation takes TO)"
+    )
 
     preset: str | None = field(
         default=None,

@@ -91,6 +91,11 @@ class Distiller(BaseDistiller):
         for parameter in self._unreached(student):  # weight decay must skip unreached parameters, and DDP must not wait
             parameter.requires_grad_(False)
 
+    @property
+    def validation_progress(self) -> float:
+        """Return the progress whose weights every validation takes: 1, or 0 if all weights fall to 0."""
+        return float(any(self.weights_at(1.0).values()))
+
     def __call__(
         self,
         model: nn.Module,

@@ -280,9 +280,9 @@ class DistillationTrainer(GraphedTrainer):
             metric_key_prefix: replaces `eval` in the names below.
 
         Returns:
-            `eval_<language>_<term>`, and `eval_loss`, the mean of `eval_<language>_loss` over the languages. The term
-            `cosine_i` is the cosine between student state and (projected) teacher state in pair i, averaged over real
-            tokens.
+            `eval_<language>_<term>`, and `eval_loss`, the mean of `eval_<language>_loss` over the languages. These
+            losses weigh their terms as at the end of a run (see `Distiller.validation_progress`). The term `cosine_i`
+            is the cosine between student state and (projected) teacher state in pair i, averaged over real tokens.
         """
         datasets: Mapping[str, Dataset] = eval_dataset if eval_dataset is not None else self.eval_dataset
         with self.kernel_choice().serving():
@@ -294,4 +294,4 @@ class DistillationTrainer(GraphedTrainer):
 
     def _row_terms(self, model: nn.Module, rows: Sequence[dict[str, Any]], language: str, seed: int) -> LossTerms:
         inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=self.pad_token_id))
-        return self.terms(model, inputs, language, seed=seed)
+        return self.terms(model, inputs, language, seed=seed, progress=self.distiller.validation_progress)

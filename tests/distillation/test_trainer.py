@@ -155,8 +155,8 @@ def test_every_kind_of_loss_trains(make: Make, losses: LossArguments) -> None:
     before = weights(trainer.model)
     trainer.train()
     values = logged(trainer, "eval_loss")
-    if losses.mlm_weight != "0:1":  # with this schedule the sum at the end has other terms than at the start
-        assert values[-1] < 0.95 * values[0]
+    falls_to = 0.97 if losses.mlm_weight == "0:1" else 0.95  # validation weighs this loss by 1, early training by less
+    assert values[-1] < falls_to * values[0]
     assert all(torch.equal(trainer.model.get_parameter(name), before[name]) for name in untouched)
 
 

@@ -12,6 +12,7 @@ from datasets import Dataset
 from distilling.trainers import LANGUAGES, Make, chunks, logged, same_bits, weights
 from transformers import PreTrainedTokenizerFast, TrainerState
 
+from bistil_ds.distillation.arguments import LossArguments
 from bistil_ds.distillation.building import TEACHER
 from bistil_ds.distillation.run import results
 from bistil_ds.errors import InputError, NonFiniteLossError
@@ -38,6 +39,20 @@ def test_validation_reports_every_term_of_every_layer_and_language(make: Make) -
             assert metrics[f"eval_{language}_{name}"] == pytest.approx(sum(layers) / count, rel=1e-5)
         total = metrics[f"eval_{language}_hidden"] + metrics[f"eval_{language}_attention"]
         assert metrics[f"eval_{language}_loss"] == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "attention", "counts"),
+    [("0:1", "0:2", (1, 2)), ("1:0", "0:2", (0, 2)), ("1:0", "2:0", (1, 2)), ("0.5", "1:2", (0.5, 2))],
+)
+def test_scheduled_weights_count_as_at_the_end_or_where_all_fall_to_0_as_at_the_start(
+    make: Make, hidden: str, attention: str, counts: tuple[float, float]
+) -> None:
+    metrics = make(LossArguments(hidden_weight=hidden, attention_weight=attention)).evaluate()
+    for one in LANGUAGES:
+        total = counts[0] * metrics[f"eval_{one}_hidden"] + counts[1] * metrics[f"eval_{one}_attention"]
+        assert total > 0
+        assert metrics[f"eval_{one}_loss"] == pytest.approx(total, rel=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 10, 64])
