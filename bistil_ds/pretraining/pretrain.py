@@ -119,7 +119,8 @@ class _MaskedTrainer(FiniteTrainer):
         labels = inputs.pop("labels").flatten()
         positions = (labels != -100).nonzero().squeeze(1)
         self.tap.set(positions, None)
-        loss = torch.nn.functional.cross_entropy(model(**inputs).logits.float(), labels[positions])
+        logits = model(**inputs).logits.float()
+        loss = torch.nn.functional.cross_entropy(logits, labels[positions], reduction="sum") / max(len(positions), 1)
         size = self.args.per_device_train_batch_size
         rows = f"chunks {micro_step * size} to {(micro_step + 1) * size - 1}"
         return BatchLoss(loss, {"loss": loss.detach()}, "train", lambda: rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,7 @@ class FiniteTrainer(Trainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._spoilt = ExitStack()  # holds the hooks that make gradients NaN
         self.add_callback(_CheckAtEnd(self))
 
     def batch_loss(self, model: nn.Module, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
@@ -95,7 +97,8 @@ class FiniteTrainer(Trainer):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         self._micro_step, self._complaint, self._latest, self._sound_step = (-1, 0), None, None, None
         self._skips_in_a_row = self._skips = 0
-        return super().train(*args, **kwargs)
+        with self._spoilt:
+            return super().train(*args, **kwargs)
 
     # Losses
 
@@ -120,7 +123,14 @@ class FiniteTrainer(Trainer):
             self._complaint = (
                 f"non-finite loss at step {step + 1}, micro-step {micro_step + 1}, {self._where()}: {loss.values}"
             )
-        return loss.total * math.nan  # NaN gradients reach every rank
+            self._spoil_gradients()
+        return loss.total
+
+    def _spoil_gradients(self) -> None:
+        """Make all gradients of this rank NaN until training ends; left alone, those of a mean over nothing are 0."""
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                self._spoilt.enter_context(parameter.register_hook(lambda found: torch.full_like(found, math.nan)))
 
     def _progress(self) -> float:
         return self.state.global_step / max(self.state.max_steps, 1)

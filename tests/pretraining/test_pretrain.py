@@ -67,6 +67,11 @@ def test_bf16_computes_in_bfloat16_and_saves_float32(texts: dict[str, Path], tmp
     assert AutoModelForMaskedLM.from_pretrained(tmp_path, dtype="auto").dtype == torch.float32
 
 
+def test_a_batch_without_masked_tokens_has_a_loss_of_0(texts: dict[str, Path], tmp_path: Path) -> None:
+    recipe = replace(TINY, steps=3, batch_size=1, length=8, mask_probability=1e-9)
+    assert pretrain(texts, tmp_path, recipe, progress=False) == [0.0] * 3
+
+
 def test_a_model_that_is_not_finite_is_not_saved(texts: dict[str, Path], tmp_path: Path) -> None:
     huge_last_update = replace(TINY, steps=2, learning_rate=1e30)  # the first step warms up
     with pytest.raises(NonFiniteError, match="non-finite weights after step 2, rank 0, chunks 8 to 15: "):

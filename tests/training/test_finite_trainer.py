@@ -162,6 +162,22 @@ def test_an_early_micro_step_is_named_and_nothing_is_updated(base: Path, tmp_pat
     assert made == [0, 1, 2, 3, 4, 5]  # the ranks agree at the end of a step
 
 
+def test_a_loss_without_targets_stops_the_run_and_leaves_no_trace_in_the_model(base: Path, tmp_path: Path) -> None:
+    class NoTargets(Watched):
+        def batch_loss(self, model: Any, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
+            logits = model(**inputs).logits
+            loss = (logits[:0] if micro_step == 1 else logits).mean()  # NaN with gradients of 0, or finite
+            return BatchLoss(loss, {"loss": loss.detach()}, "train", lambda: f"batch {micro_step}")
+
+    args = material.arguments(tmp_path, max_steps=3)
+    trainer = NoTargets(material.load(base), args, train_dataset=material.Tags(64))
+    with pytest.raises(NonFiniteLossError, match=r"at step 2, micro-step 2, rank 0, batch 1: .*; no update was made"):
+        trainer.train()
+    trainer.model.zero_grad()
+    trainer.model(input_ids=torch.tensor([[5, 6]])).logits.mean().backward()
+    assert all(one.grad.isfinite().all() for one in trainer.model.parameters() if one.grad is not None)
+
+
 def test_the_checks_change_no_bit(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def describe(self: FiniteTrainer) -> str:
         raise AssertionError("rows are described only where something is wrong")

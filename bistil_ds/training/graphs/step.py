@@ -69,7 +69,7 @@ class StaticStep:
     def gradients(self, batch: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, Tensor]:
         """Compute the losses of a batch, and leave clipped gradients in the parameters' `grad`.
 
-        If the loss is not finite, all gradients are NaN.
+        If the loss is not finite, all gradients and their norm are NaN.
 
         Args:
             batch: see `StaticBatch.fill`.
@@ -94,7 +94,7 @@ class StaticStep:
         one = terms.total.detach() * 0 + 1  # or NaN, if the loss is not finite
         (terms.total * one).backward()
         self._reached = [parameter for parameter in self._parameters if parameter.grad is not None]
-        norm = clip_grad_norm_(self._reached, self._limit)
+        norm = one * clip_grad_norm_(self._reached, self._limit)
         scalars = terms.scalars()
         self._names = list(scalars)
         return norm, *scalars.values(), *(parameter.grad for parameter in self._reached if parameter.grad is not None)

@@ -50,3 +50,9 @@ def test_a_loss_that_is_not_finite_spoils_all_gradients() -> None:
         assert static.norm.isnan()
         assert trained.grad is not None
         assert trained.grad.isnan().all()
+
+
+def test_the_norm_tells_of_a_loss_that_is_not_finite_and_reaches_no_weight() -> None:
+    static = step(math.inf, 0.0, nn.Parameter(torch.ones(0)), nn.Parameter(torch.ones(4)))
+    static.gradients({"input_ids": torch.ones(1, 2)}, {"hidden": 1.0})
+    assert static.norm.isnan()
