@@ -12,7 +12,7 @@ from bistil_ds.sample.defaults import SAMPLE_TASK, SAMPLE_TRAINING
 from bistil_ds.sample.tasks import sample_task_file
 from bistil_ds.tasks import find_task
 from bistil_ds.tuning import preparation
-from bistil_ds.tuning.checks import check_flags, published_defaults
+from bistil_ds.tuning.checks import check_effects, check_flags, idle_flags, published_defaults
 from bistil_ds.tuning.dry_run import rehearse
 from bistil_ds.tuning.from_flags import flag_types, request_of
 from bistil_ds.tuning.preparation import PreparedRun
@@ -44,10 +44,11 @@ def tuning_command(kind: type[TunedModel], description: str, sample_models: Samp
 
 def with_sample(kind: type[TunedModel], flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return the flags of a run on the sample's task files; check them before the sample's models are made."""
-    filled = {name: value for name, value in SAMPLE_TRAINING.items() if flags[name] is None}
-    flags = {**flags, **filled, "task": flags["task"] or SAMPLE_TASK}
+    task = kind.of_flags(flags).configure(find_task(flags["task"] or SAMPLE_TASK))
+    unset = {name for name in SAMPLE_TRAINING if flags[name] is None} - set(idle_flags(kind, flags, task))
+    flags = {**flags, **{name: SAMPLE_TRAINING[name] for name in unset}, "task": task.name}
     run_folder(flags["output_dir"], kind.script, flags["resume_from_checkpoint"])
-    task = kind.of_flags(flags).configure(find_task(flags["task"]))
+    check_effects(kind, flags, task)
     check_flags(kind, published_defaults(flags, task)[0], task)
     if task.needs_teacher:
         needed = " ".join(f"--{name}" for name in (*kind.models, "train_file"))

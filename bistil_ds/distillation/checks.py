@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig
 
-from bistil_ds.distillation.arguments import DistillationArguments, ModelArguments
+from bistil_ds.distillation.arguments import DistillationArguments, LossArguments, ModelArguments
 from bistil_ds.distillation.languages import languages_of
+from bistil_ds.distillation.presets import PRESETS
 from bistil_ds.distillation.relation_heads import relation_heads
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
@@ -25,11 +26,11 @@ from bistil_ds.student import choose_layers
 from bistil_ds.text import check_different, check_text_file
 from bistil_ds.text.arrow_file import CORPORA
 from bistil_ds.training.arguments import check_numbers, check_training_arguments
-from bistil_ds.training.distiller import check_maps_not_asked
+from bistil_ds.training.distiller import check_maps_not_asked, parse_weights
+from bistil_ds.training.flags.idle import idle_losses, refuse_idle
 from bistil_ds.training.graphs.flag import check_graphs
-from bistil_ds.training.request import TrainingRequest
+from bistil_ds.training.request import TrainingRequest, fields_of
 from bistil_ds.training.schedule import Weight
-from bistil_ds.training.terms import terms_of
 
 # Flag → why it has no effect in phase 1. `training/flags/inherited.py` lists more flags without effect.
 NO_EFFECT = dict.fromkeys(
@@ -57,8 +58,7 @@ def check_flags(flags: Mapping[str, Any]) -> None:
         )
     if steps < 1 and epochs is None:
         raise InputError(f"--max_steps {steps}: expected at least 1")
-    for term in terms_of(phase=1):
-        Weight.parse(flags[f"{term.name}_weight"], f"{term.name}_weight")
+    weights = parse_weights(LossArguments(**fields_of(LossArguments, flags)), phase=1)
     languages = languages_of(flags)
     losses = ["loss", *(f"{language}_loss" for language in languages)]
     if (metric := flags["metric_for_best_model"]) is not None and metric.removeprefix("eval_") not in losses:
@@ -76,6 +76,11 @@ def check_flags(flags: Mapping[str, Any]) -> None:
     check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags), NO_EFFECT)
     on_gpu = torch.cuda.is_available() and not flags["use_cpu"]
     check_graphs(flags, on_gpu=on_gpu, ranks=startup.world_size())
+    if not flags["resume_from_checkpoint"]:  # earlier versions let runs begin with such flags
+        idle = idle_losses(weights) | ({"language_temperature": "there is one language"} if len(languages) == 1 else {})
+        preset = PRESETS.get(flags["preset"], {})  # what it stands for was not asked for by name
+        asked = {name: value for name, value in flags.items() if preset.get(name) != value}
+        refuse_idle([LossArguments, DistillationArguments], asked, idle)
 
 
 def check_effects(plan: StudentPlan) -> None:
@@ -178,11 +183,8 @@ def check_modules(request: DistillationRequest, teacher: PretrainedConfig) -> No
 
 def _check_relations(request: DistillationRequest, teacher: PretrainedConfig) -> None:
     """Raise InputError for a layer of relations that the teacher lacks, or heads that do not divide its widths."""
-    losses, used = request.losses, Weight.parse(request.losses.relation_weight, "relation_weight").used
-    for name in ("relation_layer", "relation_heads"):
-        if getattr(losses, name) is not None and not used:
-            raise InputError(f"--{name} {getattr(losses, name)}: has no effect without --relation_weight")
-    if not used:
+    losses = request.losses
+    if not Weight.parse(losses.relation_weight, "relation_weight").used:
         return
     layers = teacher.num_hidden_layers
     if losses.relation_layer is not None and not 0 <= losses.relation_layer < layers:

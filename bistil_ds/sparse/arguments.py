@@ -49,6 +49,18 @@ class SparseArguments:
         default=False, metadata={"help": "Train every parameter instead, layer norms too, in one stage: the second's."}
     )
 
+    def idle(self) -> dict[str, str]:
+        """Return the field that has no effect beside the others → why, for each such field."""
+        of_full = ("full_epochs", "full_max_steps", "full_l1")
+        replaced_by = {"density": "k", "full_epochs": "full_max_steps", "sparse_epochs": "sparse_max_steps"}
+        idle = {old: f"--{new} is given" for old, new in replaced_by.items() if getattr(self, new) is not None}
+        if self.dense:
+            of_entries = ("density", "k", "sparse_l1", "iterations", "selection")
+            idle |= dict.fromkeys((*of_full, *of_entries), "--dense trains every parameter, in one stage")
+        elif self.selection == "random":
+            idle |= dict.fromkeys(of_full, "--selection random has no full stage")
+        return idle
+
     def check(self, maskable: int, zero_stage: int = 0, *, fp16: bool = False) -> None:
         """Raise InputError for a value that cannot be used.
 

@@ -16,6 +16,7 @@ from bistil_ds.models.sentence_folder import transformer_folder
 from bistil_ds.sparse import SparseArguments
 from bistil_ds.tasks import Task
 from bistil_ds.training.arguments import check_numbers, check_training_arguments
+from bistil_ds.training.flags.idle import refuse_idle
 from bistil_ds.training.flags.step_size import StepSize
 from bistil_ds.training.request import TrainingRequest, fields_of
 from bistil_ds.tuning.arguments import TaskTrainingArguments
@@ -30,6 +31,24 @@ NO_EFFECT |= {
     name: f"there are two stages; use --full_{instead} and --sparse_{instead}"
     for name, instead in (("num_train_epochs", "epochs"), ("max_steps", "max_steps"))
 }
+
+
+def idle_flags(kind: type[TunedModel], flags: Mapping[str, Any], task: Task) -> dict[str, str]:
+    """Return the flag that has no effect beside the other flags → why, for each such flag."""
+    sparse = SparseArguments(**fields_of(SparseArguments, flags))
+    return {**sparse.idle(), **kind.of_flags(flags).idle(task, flags)}
+
+
+def check_effects(kind: type[TunedModel], flags: Mapping[str, Any], task: Task) -> None:
+    """Raise InputError if the user gave a flag that has no effect beside the others.
+
+    Not where a run is resumed: earlier versions let runs begin with such flags.
+
+    Args:
+        flags: the flags as they were given, before `published_defaults`.
+    """
+    if not flags["resume_from_checkpoint"]:
+        refuse_idle([*kind.types, SparseArguments], flags, idle_flags(kind, flags, task))
 
 
 def published_defaults(flags: Mapping[str, Any], task: Task) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -12,7 +12,7 @@ from bistil_ds.tasks.embed.pairs import parse_parallel
 from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.training.request import TrainingRequest, fields_of, with_defaults
 from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
-from bistil_ds.tuning.checks import check_flags, published_defaults
+from bistil_ds.tuning.checks import check_effects, check_flags, published_defaults
 from bistil_ds.tuning.data_request import WORDS, TaskDataRequest
 from bistil_ds.tuning.request import TuningRequest
 from bistil_ds.tuning.tuned_model import TunedModel
@@ -40,6 +40,7 @@ def request_of(kind: type[TunedModel], **flags: Any) -> TuningRequest:
     if missing := [f"--{name}" for name in needed if not flags[name]]:
         raise InputError(f"{' '.join(missing)} missing: give them, or no model and file at all for the embedded sample")
     task = kind.of_flags(flags).configure(find_task(flags["task"]))
+    check_effects(kind, flags, task)
     flags, published = published_defaults(flags, task)
     check_flags(kind, flags, task)
     data = fields_of(TaskDataRequest, flags)

@@ -17,9 +17,11 @@ from bistil_ds.student.folder import read_layer_map
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.models import base_metadata, load_task_model, recorded_labels
 from bistil_ds.training.distiller import check_maps_not_asked
+from bistil_ds.training.flags.idle import idle_losses
 from bistil_ds.training.licences import gather_licences
 from bistil_ds.training.request import fields_of
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
+from bistil_ds.training.terms import terms_of
 from bistil_ds.tuning.arguments import (
     DistilledStudentArguments,
     EmbeddingArguments,
@@ -90,6 +92,12 @@ class StudentTuning(TunedModel):
                 f"--label_weight {self.losses.label_weight}: the text of --unlabelled_file has no labels; leave one of "
                 "the two out"
             )
+
+    def idle(self, task: Task, flags: Mapping[str, Any]) -> dict[str, str]:
+        weights = loss_weights(self.losses, task)
+        absent = {term.name for term in terms_of(phase=2) if term.compute is None} - set(task.losses)
+        idle = idle_losses({name: weight for name, weight in weights.items() if name not in absent})
+        return {**idle, "held_out": "--dev_file is given"} if flags["dev_file"] else idle
 
     def build(self, folder: Path, task: Task, labels: Sequence[str], seed: int) -> Built:
         model, sfts = self.teacher

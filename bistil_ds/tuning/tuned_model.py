@@ -76,6 +76,14 @@ class TunedModel(ABC):
     def check_losses(self, task: Task) -> None:
         """Raise InputError for a task or loss weights that the model cannot be trained with."""
 
+    def idle(self, task: Task, flags: Mapping[str, Any]) -> dict[str, str]:
+        """Return the flag of `types` that has no effect beside the other flags → why, for each such flag.
+
+        Raises:
+            InputError: as `check_losses`.
+        """
+        return {}
+
     def distillers(self, build: Path, task: Task, labels: Sequence[str]) -> MakeDistiller:
         """Return a function (a stage's model, its arguments) → the stage's distiller.
 

@@ -1,4 +1,4 @@
-"""Test the default length of a stage, and which models a task command accepts."""
+"""Test the default length of a stage, and which models and flags a task command accepts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import pytest
 from transformers import DistilBertConfig, GPT2Config, PretrainedConfig, T5Config
 
 from bistil_ds.commands import teacher
+from bistil_ds.commands.tuning import with_sample
 from bistil_ds.errors import InputError
+from bistil_ds.sample.defaults import SAMPLE_TRAINING
 from bistil_ds.sparse import SparseArguments
+from bistil_ds.training.request import with_defaults
 from bistil_ds.tuning.checks import limit_steps, longest_of
-from bistil_ds.tuning.from_flags import request_of
+from bistil_ds.tuning.from_flags import flag_types, request_of
 from bistil_ds.tuning.request import TuningRequest
+from bistil_ds.tuning.student_tuning import StudentTuning
 from bistil_ds.tuning.teacher_tuning import TeacherTuning
 
 FILES = {"train_file": ["aa=train.txt"], "dev_file": ["aa=dev.txt"]}
@@ -68,3 +72,57 @@ def test_on_the_sample_too_a_value_that_cannot_be_is_refused_before_anything_is_
     monkeypatch.setattr("bistil_ds.commands.tuning.sample_task_file", lambda *_: pytest.fail("the sample was made"))
     assert teacher.main([f"--{flag}", value]) == 2
     assert f"error: --{flag} {value}" in capsys.readouterr().err
+
+
+DENSE, RANDOM = "--dense trains every parameter, in one stage", "--selection random has no full stage"
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        *(({name: value, "dense": True}, DENSE) for name, value in (("density", -4.0), ("k", 9), ("sparse_l1", 0.1))),
+        *(({name: value, "dense": True}, DENSE) for name, value in (("iterations", 3), ("selection", "random"))),
+        *(({name: 7, "dense": True}, DENSE) for name in ("full_epochs", "full_max_steps", "full_l1")),
+        *(({name: 7, "selection": "random"}, RANDOM) for name in ("full_epochs", "full_max_steps", "full_l1")),
+        ({"density": 0.5, "k": 9}, "--k is given"),
+        ({"full_epochs": 2.0, "full_max_steps": 9}, "--full_max_steps is given"),
+        ({"sparse_epochs": 2.0, "sparse_max_steps": 9, "dense": True}, "--sparse_max_steps is given"),
+    ],
+)
+def test_a_flag_without_effect_beside_the_others_is_refused_unless_a_run_is_resumed(
+    flags: dict[str, Any], reason: str
+) -> None:
+    name, value = next(iter(flags.items()))
+    with pytest.raises(InputError, match=f"^--{name} {value}: has no effect: {reason}; leave it out$"):
+        request("ner", **flags)
+    request("ner", **flags, resume_from_checkpoint="true")
+
+
+@pytest.mark.parametrize(
+    ("task", "flags", "reason"),
+    [
+        ("ner", {"similarity_temperature": 0.2}, "the task has no such loss"),
+        ("embed", {"temperature": 5.0}, "the task has no such loss"),
+        ("ner", {"temperature": 5.0, "logit_weight": "0", "label_weight": "1"}, "--logit_weight is 0"),
+        (
+            "ner",
+            {"published_losses": True, "hidden_weight": "0", "attention_weight": "0"},
+            "--hidden_weight and --attention_weight are 0",
+        ),
+        ("embed", {"held_out": 7}, "--dev_file is given"),
+    ],
+)
+def test_a_flag_of_phase_2_without_effect_is_refused(task: str, flags: dict[str, Any], reason: str) -> None:
+    name, value = next(iter(flags.items()))
+    with pytest.raises(InputError, match=f"^--{name} {value}: has no effect: {reason}; leave it out$"):
+        request_of(StudentTuning, student="s", teacher_model="t", task=task, **FILES, **flags)
+
+
+@pytest.mark.parametrize("given", [{"dense": True}, {"selection": "random"}, {"full_max_steps": 5}, {"density": 0.08}])
+def test_the_samples_lengths_are_no_flags_of_the_user(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("bistil_ds.commands.tuning.sample_task_file", lambda *_: "file")
+    flags = with_defaults(flag_types(TeacherTuning), {"output_dir": str(tmp_path / "run"), **given})
+    found = request_of(TeacherTuning, **{**with_sample(TeacherTuning, flags), "model": "m"})
+    assert found.sparse.sparse_epochs == SAMPLE_TRAINING["sparse_epochs"]

@@ -9,12 +9,12 @@ that a newer transformers adds is in no table: it is refused until a developer a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import fields
 from typing import Any
 
 from transformers import TrainingArguments
 
-from bistil_ds.errors import InputError
+from bistil_ds.training.flags.idle import refuse_idle
 
 NO_EFFECT = {
     "batches, losses and validation are those of the command": (
@@ -102,12 +102,4 @@ def check_effects(kind: type[TrainingArguments], flags: Mapping[str, Any], more:
     """
     idle = {**by_name(NO_EFFECT), **more}
     idle |= dict.fromkeys(unknown_fields(), "is new in this version of transformers and not known here")
-    for one in fields(kind):
-        # The parser gives None for some lists that the user left out.
-        if one.name in idle and flags.get(one.name) not in (None, default_of(one)):
-            raise InputError(f"--{one.name} {flags[one.name]}: has no effect: {idle[one.name]}; leave it out")
-
-
-def default_of(one: Field[Any]) -> Any:
-    """Return the default value of a dataclass's field."""
-    return one.default_factory() if one.default_factory is not MISSING else one.default
+    refuse_idle([kind], flags, idle)

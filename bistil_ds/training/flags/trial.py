@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from transformers import BertConfig, BertForMaskedLM, Trainer, TrainingArguments
 
 from bistil_ds.distributed import startup
-from bistil_ds.training.flags.inherited import default_of
+from bistil_ds.training.flags.idle import default_of
 from bistil_ds.training.request import TrainingRequest
 from bistil_ds.training.trackers import check_trackers
 

@@ -13,6 +13,7 @@ from bistil_ds.distillation import checks as phase_1
 from bistil_ds.distillation.arguments import DistillationArguments
 from bistil_ds.errors import InputError
 from bistil_ds.training.flags import inherited
+from bistil_ds.training.flags.idle import default_of
 from bistil_ds.training.flags.inherited import DECIDES, MAY_CHANGE, NO_EFFECT, by_name, check_effects, unknown_fields
 from bistil_ds.tuning import checks as tuning
 from bistil_ds.tuning.arguments import TaskTrainingArguments
@@ -43,7 +44,7 @@ def test_a_flag_without_effect_is_refused_by_name_with_the_reason(kind: type[Tra
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_defaults_and_flags_with_an_effect_pass(kind: type[TrainingArguments]) -> None:
-    plain: dict[str, Any] = {one.name: inherited.default_of(one) for one in fields(kind) if one.init}
+    plain: dict[str, Any] = {one.name: default_of(one) for one in fields(kind) if one.init}
     check_effects(kind, plain, KINDS[kind])
     working = {name for table in (DECIDES, MAY_CHANGE) for name in by_name(table)} - set(KINDS[kind])
     check_effects(kind, {**plain, **dict.fromkeys(working, "another value")}, KINDS[kind])
