@@ -28,14 +28,22 @@ from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sample import LANGUAGES, held_out_accuracy, mmt, write_text
 from bistil_ds.sample.text import LICENCE
+from bistil_ds.training.flags.idle import refuse_idle
 from bistil_ds.training.product import check_product
 from bistil_ds.training.speed import encoder_flops
 
-# flags that shape a model which is made; --encoder is made already
-NOT_FOR_HEADS = (
-    *("vocab_size", "layers", "hidden_size", "heads", "max_positions", "window"),
-    *("parallel", "parallel_share", "tokenizer", "config"),
-)
+# flag → further flags that have no effect beside it, and why
+NOT_BESIDE = {
+    "encoder": (
+        (
+            *("vocab_size", "layers", "hidden_size", "heads", "max_positions", "window"),
+            *("parallel", "parallel_share", "tokenizer", "config"),
+        ),
+        "--encoder has its own shape and vocabulary, and only its head is trained",
+    ),
+    "config": (("layers", "hidden_size", "heads"), "--config says it"),
+    "tokenizer": (("vocab_size",), "--tokenizer has its own vocabulary"),
+}
 
 
 @dataclass
@@ -75,8 +83,7 @@ def _main(argv: Sequence[str]) -> None:
         raise InputError(f"--input_folder {ns.input_folder}: no such folder")
     if ns.max_texts is not None and ns.max_texts < 1:
         raise InputError(f"--max_texts {ns.max_texts}: expected at least 1")
-    if ns.encoder is not None:
-        _check_encoder(ns)
+    _check_effects(ns)
     folder = run_folder(ns.output_dir, "pretrain", None)
     recipe = Recipe(**{name: getattr(ns, name) for name in Recipe.__dataclass_fields__})
     recipe.check()
@@ -123,14 +130,15 @@ def _trainer_of(ns: argparse.Namespace, texts: Mapping[str, Path], recipe: Recip
     return partial(pretrain, texts, recipe=recipe, parallel=parallel, tokenizer=ns.tokenizer, config=ns.config)
 
 
-def _check_encoder(ns: argparse.Namespace) -> None:
-    """Raise InputError for a flag that has no effect beside --encoder, and without text."""
-    if ns.input_folder is None:
+def _check_effects(ns: argparse.Namespace) -> None:
+    """Raise InputError for a flag that has no effect beside the others, and for --encoder without text."""
+    if ns.encoder is not None and ns.input_folder is None:
         raise InputError(f"--input_folder missing: give text for the head of --encoder {ns.encoder}")
-    default = PretrainArguments()
-    for name in NOT_FOR_HEADS:
-        if (value := getattr(ns, name)) != getattr(default, name):
-            raise InputError(f"--{name} {value}: has no effect beside --encoder; leave it out")
+    idle = {} if ns.parallel or ns.input_folder is None else {"parallel_share": "there is no --parallel"}
+    for given, (names, why) in NOT_BESIDE.items():
+        if getattr(ns, given) is not None:
+            idle |= dict.fromkeys(names, why)
+    refuse_idle([PretrainArguments], vars(ns), idle)
 
 
 def _costs(folder: Path, recipe: Recipe, *, frozen: bool) -> dict[str, float]:

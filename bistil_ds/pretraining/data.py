@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
 from bistil_ds.text.cutting import cut
@@ -49,6 +50,27 @@ def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tupl
         if row[first] and row[second]:
             pairs.append((row[first], row[second]))
     return pairs
+
+
+def chunks_of(language: str, lines: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> np.ndarray:
+    """Return the chunks of a language's lines, int32 [chunks, length]; raise InputError if there is not one."""
+    return _chunks(f"{language}: has", tokenizer([line for line in lines if line])["input_ids"], length)
+
+
+def pair_chunks(
+    lines: Mapping[str, list[str]], tokenizer: PreTrainedTokenizerBase, length: int, seed: int
+) -> np.ndarray:
+    """Return the chunks of pairs of parallel lines, int32 [chunks, length]; raise InputError if there is not one."""
+    pairs = pair_lines(lines, random.Random(seed))
+    ids = tokenizer([one for one, _ in pairs], [other for _, other in pairs])["input_ids"] if pairs else []
+    return _chunks("--parallel: lines with text in two languages have", ids, length)
+
+
+def _chunks(whose: str, token_ids: Sequence[Sequence[int]], length: int) -> np.ndarray:
+    found = chunk(token_ids, length)
+    if not len(found):
+        raise InputError(f"{whose} less text than one chunk of --length {length} tokens")
+    return found
 
 
 class TokenChunks(Dataset[np.ndarray]):

@@ -10,11 +10,11 @@ from transformers import AutoModelForMaskedLM, Trainer
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.head import head_parameters
-from bistil_ds.models.inputs import load_config, load_tokenizer, longest_input
+from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.loading import is_masked_lm, load_pretrained
 from bistil_ds.models.tokenizer_folder import save_tokenizer
-from bistil_ds.pretraining.data import TokenChunks, read_lines
-from bistil_ds.pretraining.pretrain import Recipe, chunks_of, train_masked
+from bistil_ds.pretraining.data import TokenChunks, chunks_of, read_lines
+from bistil_ds.pretraining.pretrain import Recipe, load_tokenizer_with, train_masked
 
 FLAG = "--encoder"
 
@@ -52,7 +52,7 @@ def train_head(
         raise InputError(f"{FLAG} {encoder}: has a masked-LM head already; use it as it is")
     if recipe.length > (longest := longest_input(config)):
         raise InputError(f"--length {recipe.length}: {encoder} takes at most {longest} tokens")
-    tokenizer = load_tokenizer(FLAG, encoder)
+    tokenizer = load_tokenizer_with(("mask",), FLAG, encoder)
     lines = {language: read_lines(Path(path)) for language, path in sorted(texts.items())}
     corpora = [chunks_of(language, each, tokenizer, recipe.length) for language, each in lines.items()]
     data = TokenChunks(corpora, [1 / len(lines)] * len(lines), recipe.steps * recipe.batch_size, recipe.seed)

@@ -5,7 +5,6 @@ If the files are parallel, some chunks hold translation pairs (translation langu
 
 from __future__ import annotations
 
-import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,9 +29,9 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import family_of
 from bistil_ds.models.head import HeadTap
-from bistil_ds.models.inputs import load_config, load_tokenizer
+from bistil_ds.models.inputs import is_encoder, load_config, load_tokenizer, longest_input
 from bistil_ds.models.tokenizer_folder import save_tokenizer
-from bistil_ds.pretraining.data import TokenChunks, chunk, pair_lines, read_lines
+from bistil_ds.pretraining.data import TokenChunks, chunks_of, pair_chunks, read_lines
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
 from bistil_ds.pretraining.unigram import train_unigram_tokenizer
 from bistil_ds.text.masking import mask_tokens
@@ -166,11 +165,12 @@ def pretrain(
     if parallel and (len(lines) < 2 or len(set(counts.values())) != 1):
         raise InputError(f"--parallel: needs two or more files with as many lines each, found {counts}")
     pieces = _tokenizer(lines, recipe, tokenizer)
+    model_config = _model_config(recipe, pieces, config)
     corpora, shares = _corpora(lines, pieces, recipe, parallel)
     data = TokenChunks(corpora, shares, recipe.steps * recipe.batch_size, recipe.seed)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        model = AutoModelForMaskedLM.from_config(_model_config(recipe, pieces, config))
+        model = AutoModelForMaskedLM.from_config(model_config)
         _start(model, corpora, recipe.window)
         losses = train_masked(model, pieces, data, recipe, apart=len(data) * 4 // 5, progress=progress, watch=watch)
     model.save_pretrained(output_dir)
@@ -247,7 +247,15 @@ def _tokenizer(lines: Mapping[str, list[str]], recipe: Recipe, source: str | Pat
     if source is None:
         every = (line for each in lines.values() for line in each if line)
         return train_unigram_tokenizer(every, recipe.vocab_size, recipe.max_positions)
-    return load_tokenizer("--tokenizer", source)
+    return load_tokenizer_with(("mask", "cls", "pad"), "--tokenizer", source)
+
+
+def load_tokenizer_with(tokens: Sequence[str], flag: str, source: str | Path) -> PreTrainedTokenizerBase:
+    """Load a tokenizer; raise InputError, naming `flag`, if it lacks one of the special tokens, such as "mask"."""
+    tokenizer = load_tokenizer(flag, source)
+    if missing := [token for token in tokens if getattr(tokenizer, f"{token}_token_id") is None]:
+        raise InputError(f"{flag} {source}: has no {missing[0]} token, which pretraining needs")
+    return tokenizer
 
 
 def _corpora(
@@ -260,24 +268,22 @@ def _corpora(
     corpora = [chunks_of(language, each, tokenizer, recipe.length) for language, each in lines.items()]
     shares = [1 / len(lines)] * len(lines)
     if parallel and recipe.parallel_share:
-        firsts, seconds = zip(*pair_lines(lines, random.Random(recipe.seed)))
-        corpora.append(chunk(tokenizer(list(firsts), list(seconds))["input_ids"], recipe.length))
+        corpora.append(pair_chunks(lines, tokenizer, recipe.length, recipe.seed))
         shares = [share * (1 - recipe.parallel_share) for share in shares] + [recipe.parallel_share]
     return corpora, shares
-
-
-def chunks_of(language: str, lines: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> np.ndarray:
-    """Return the chunks of a language's lines, int32 [chunks, length]; raise InputError if there is not one."""
-    found = chunk(tokenizer([line for line in lines if line])["input_ids"], length)
-    if not len(found):
-        raise InputError(f"{language}: has less text than one chunk of --length {length} tokens")
-    return found
 
 
 def _model_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, source: str | Path | None) -> PretrainedConfig:
     special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     if source is not None:
-        return load_config("--config", source, vocab_size=len(tokenizer), **special)
+        config = load_config("--config", source, vocab_size=len(tokenizer), **special)
+        if not is_encoder(config):
+            raise InputError(
+                f"--config {source}: is a {config.model_type} model; give an encoder such as XLM-R or BERT"
+            )
+        if recipe.length > (longest := longest_input(config)):
+            raise InputError(f"--length {recipe.length}: {source} takes at most {longest} tokens")
+        return config
     return XLMRobertaConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,

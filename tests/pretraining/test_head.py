@@ -55,7 +55,10 @@ def test_its_costs_are_those_of_forward_passes(place: Path) -> None:
     [
         (["--encoder", "{}/head", "--input_folder", "{}/text", *SHAPE], "has a masked-LM head already"),
         (["--encoder", "{}/encoder", *SHAPE], "--input_folder missing"),
-        (["--encoder", "{}/encoder", "--input_folder", "{}/text", "--layers", "3"], "--layers 3: has no effect beside"),
+        (
+            ["--encoder", "{}/encoder", "--input_folder", "{}/text", "--layers", "3"],
+            "--layers 3: has no effect: --encoder has",
+        ),
         (["--encoder", "{}/encoder", "--input_folder", "{}/text", "--length", "99"], "--length 99: "),
         (["--encoder", "{}/none", "--input_folder", "{}/text", *SHAPE], "--encoder"),
     ],

@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoTokenizer, Trainer
+from tokenizers import Tokenizer, models
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    GPT2Config,
+    PreTrainedTokenizerFast,
+    Trainer,
+    XLMRobertaConfig,
+)
 
 from bistil_ds.commands.pretrain import main
 from bistil_ds.errors import InputError, NonFiniteError
@@ -146,6 +154,20 @@ def test_masked_accuracy_is_that_of_a_known_answer(trained: tuple[Path, list[flo
         (["--input_folder", "{}/uneven", "--vocab_size", "5"], "--vocab_size"),
         (["--input_folder", "{}/uneven", "--output_dir", "{}/uneven"], "not empty"),
         (["--no_such_flag", "1"], "no_such_flag"),
+        (["--input_folder", "{}/apart", "--parallel"], "--parallel: lines with text in two languages have less"),
+        (["--input_folder", "{}/nearly", "--parallel"], "--parallel: lines with text in two languages have less"),
+        (["--input_folder", "{}/uneven", "--config", "{}/xlmr"], "--length 64: {}/xlmr takes at most 6 tokens"),
+        (["--input_folder", "{}/uneven", "--config", "{}/gpt2"], "--config {}/gpt2: is a gpt2 model; give an encoder"),
+        (
+            ["--input_folder", "{}/uneven", "--tokenizer", "{}/gpt2", "--length", "9"],
+            "--tokenizer {}/gpt2: has no mask token",
+        ),
+        (["--input_folder", "{}/uneven", "--config", "{}/xlmr", "--heads", "4"], "--heads 4: has no effect: --config"),
+        (
+            ["--input_folder", "{}/uneven", "--tokenizer", "x", "--vocab_size", "9"],
+            "--vocab_size 9: has no effect: --t",
+        ),
+        (["--input_folder", "{}/uneven", "--parallel_share", "0.1"], "--parallel_share 0.1: has no effect: there is"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_code_2(
@@ -156,16 +178,23 @@ def test_bad_input_ends_in_one_line_and_code_2(
     message: str,
 ) -> None:
     files = {"broken/aa.txt": b"good\n\xff\n", "empty/aa.txt": b"\n\n", "short/aa.txt": b"one two\n" * 2,
-             "uneven/aa.txt": b"some words here\n" * 60, "uneven/bb.txt": b"other words there\n" * 50}  # fmt: skip
+             "uneven/aa.txt": b"some words here\n" * 60, "uneven/bb.txt": b"other words there\n" * 50,
+             "apart/aa.txt": b"some words here\n\n" * 60, "apart/bb.txt": b"\nother words there\n" * 60,
+             "nearly/aa.txt": b"x\n" + b"some words here\n\n" * 60,
+             "nearly/bb.txt": b"y\n" + b"\nother words there\n" * 60}  # fmt: skip
+    XLMRobertaConfig(max_position_embeddings=8).save_pretrained(tmp_path / "xlmr")
+    GPT2Config().save_pretrained(tmp_path / "gpt2")
+    letters = Tokenizer(models.WordLevel({"<s>": 0, "some": 1, "words": 2, "a": 3}, unk_token="<s>"))
+    PreTrainedTokenizerFast(tokenizer_object=letters, unk_token="<s>").save_pretrained(tmp_path / "gpt2")
     (tmp_path / "none").mkdir()
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     monkeypatch.chdir(tmp_path)
-    sizes = [] if "--vocab_size" in arguments else ["--vocab_size", "60"]
+    sizes = [] if {"--vocab_size", "--tokenizer"} & set(arguments) else ["--vocab_size", "60"]
     assert main([*(argument.format(tmp_path) for argument in arguments), *sizes]) == 2
     error = capsys.readouterr().err
-    assert message in error
+    assert message.format(tmp_path) in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 
