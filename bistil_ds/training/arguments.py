@@ -32,8 +32,8 @@ AT_LEAST_1 = (
     "preprocessing_workers",
     "save_total_limit",
     "language_temperature",
-    "held_out",
 )
+AT_LEAST_2 = ("held_out",)
 ABOVE_0 = (
     *("learning_rate", "temperature", "similarity_temperature"),
     *("logging_steps", "eval_steps", "save_steps", "num_train_epochs"),
@@ -120,6 +120,7 @@ def check_numbers(flags: Mapping[str, Any]) -> None:
     """Raise InputError, naming the flag, for a number that is not finite or outside its range (see the lists above)."""
     for names, least, expected in (
         (AT_LEAST_1, 1, "at least 1"),
+        (AT_LEAST_2, 2, "at least 2"),
         (AT_LEAST_0, 0, "a number of at least 0"),
     ):
         for name in names:

@@ -231,7 +231,7 @@ def test_a_teacher_with_sentence_transformers_files_needs_no_flag(material: Path
         (["--dimension", "student", "--per_device_train_batch_size", "1"], "compared within a batch"),
         (["--parallel_file", "aa.txt"], "--parallel_file aa.txt: expected a name and two"),
         (["--parallel_file", "x={folder}/aa.txt,{folder}/few.txt"], "aa.txt has 400 texts and {folder}/few.txt has 3"),
-        (["--held_out", "0"], "--held_out 0: expected at least 1"),
+        (["--held_out", "1"], "--held_out 1: expected at least 2"),
         (["--similarity_temperature", "0"], "--similarity_temperature 0.0: expected a number above 0"),
         (["--train_file", "aa={folder}/few.txt"], "few.txt: has 3 different texts, of which at least 20 are needed"),
         (["--max_length", "3"], "--max_length 3: leaves no room for a text"),

@@ -93,7 +93,10 @@ def run(words: Sequence[str], place: Path) -> str:
         return "tensorboard"
     at = next(n for n, word in enumerate(words) if word.endswith(".py"))
     script = Path(words[at]).stem
-    short = [word for name, value in SHORT.get(script, {}).items() for word in (f"--{name}", str(value))]
+    lengths = SHORT.get(script, {})
+    if "--dense" in words:
+        lengths = {name: value for name, value in lengths.items() if not name.startswith("full_")}
+    short = [word for name, value in lengths.items() for word in (f"--{name}", str(value))]
     flags = [word.replace(TEACHER, "mmt") for word in words[at + 1 :] if word not in OF_GPUS] + short
     if words[0] == "python":
         assert main_of(words[at])(flags) == 0, " ".join(words)

@@ -93,15 +93,15 @@ class Pipeline:
                 model = [self.trimmed(cell, tuned)]
         elif system.kind == "scratch":
             base = self.scratch(cell, system)
-            flags = {"model": base, **self._task(cell, "student"), **self._dense(cell), **system.phase_2}
+            flags = {"model": base, **_dense(self._task(cell, "student")), **system.phase_2}
             tuned = self.runner.run("teacher", str(cell), flags)
             model, general, task = [base, tuned], (base.name,), (tuned.name,)
         else:
             base, general = self.student(cell, system)
             teacher = self.tuned_teacher(cell.task, cell.seed)
             flags = {"student": base, "teacher_model": self.base(), "teacher_sft": teacher}
-            dense = self._dense(cell) if system.phase_2.get("dense") == "true" else {}
-            flags |= {**self._task(cell, "student"), **dense, **system.phase_2}
+            tuning = self._task(cell, "student")
+            flags |= {**(_dense(tuning) if system.phase_2.get("dense") == "true" else tuning), **system.phase_2}
             languages = (self.settings.systems[system.of] if system.of else system).languages
             tuned = self.runner.run("task", tuned_name(cell, languages), flags)
             model, task = [base, tuned], (tuned.name,)
@@ -182,12 +182,6 @@ class Pipeline:
         }
         return {"task": cell.task, **files, "seed": cell.seed, **getattr(settings, role)}
 
-    def _dense(self, cell: Cell) -> Flags:
-        """Return flags of a dense fine-tuning that has as many steps as both stages of a sparse one."""
-        given = self.settings.tasks[cell.task].student
-        steps = given.get("full_max_steps", 0) + given.get("sparse_max_steps", 0)
-        return {"dense": "true", **({"sparse_max_steps": steps} if steps else {})}
-
     def _text(self, language: str) -> Path:
         return self.data / self.settings.text.format(language=language)
 
@@ -208,3 +202,10 @@ class Pipeline:
 
     def _limit(self) -> Flags:
         return {} if self.settings.max_texts is None else {"max_texts": self.settings.max_texts}
+
+
+def _dense(flags: Flags) -> Flags:
+    """Return the flags of a dense fine-tuning that has as many steps as both stages of the sparse one with `flags`."""
+    steps = flags.get("full_max_steps", 0) + flags.get("sparse_max_steps", 0)
+    of_both = {name: value for name, value in flags.items() if not name.startswith("full_")}
+    return {**of_both, "dense": "true", **({"sparse_max_steps": steps} if steps else {})}

@@ -87,6 +87,7 @@ def test_systems_are_made_as_the_settings_say(tmp_path: Path, monkeypatch: pytes
     assert made["untrained"].general == ()
     assert "en-de-k2-1/build/student" in words_of("ner-de-untrained-1")
     assert "--dense true" in words_of("ner-de-scratch-1")
+    assert "--full" not in words_of("ner-de-scratch-1")
     assert "--sparse_max_steps 12" in words_of("ner-de-scratch-1")  # as many as both stages of a student have
     assert made["trimmed"].task == made["teacher"].task == ("teacher-ner-1",)
     assert "--label_map DATE=O" in words_of("ner-de-k2-1-evaluation")
