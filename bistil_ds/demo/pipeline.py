@@ -135,7 +135,8 @@ def _with_labels(folder: Path, material: Material, seed: int, bases: Mapping[str
     _run("teacher", found["teacher"], model=material.mmt, **tune)
     _run("task", found["student"], launched=True, student=bases["student"], **distil)
     _run("task", found["no_phase_1"], student=bases["no_phase_1"], **distil)
-    _run("teacher", found["scratch"], model=bases["scratch"], dense="true", **tune)
+    in_one_stage = {name: value for name, value in tune.items() if not name.startswith("full_")}
+    _run("teacher", found["scratch"], model=bases["scratch"], dense="true", **in_one_stage)
     return found
 
 

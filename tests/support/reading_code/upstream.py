@@ -104,7 +104,8 @@ OWN_METHODS: dict[str, set[str]] = {
     "transformers Trainer": {
         *("_after", "_barrier", "_check_gradients", "_collate", "_copy_kept_files", "_count", "_loader"),
         *("_make_static_step", "_masked", "_mean_loss", "_micro_steps", "_progress", "_prune", "_reading"),
-        *("_row_terms", "_switch_to", "_where", "after_loss", "batch_loss", "batches", "before_loss", "check_state"),
+        *("_row_terms", "_spoil_gradients", "_switch_to", "_where", "after_loss", "batch_loss", "batches"),
+        *("before_loss", "check_state"),
         *(
             "check_validation",
             "drain_skips",
