@@ -1,4 +1,4 @@
-"""Turn text files into chunks of token ids for pretraining."""
+"""Load a tokenizer for pretraining, and turn text files into chunks of token ids."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.text.cutting import cut
 from bistil_ds.text.text_files import numbered_lines
 
@@ -31,6 +32,14 @@ def read_lines(path: Path) -> list[str]:
     if not any(lines):
         raise InputError(f"{path}: holds no text")
     return lines
+
+
+def load_tokenizer_with(tokens: Sequence[str], flag: str, source: str | Path) -> PreTrainedTokenizerBase:
+    """Load a tokenizer; raise InputError, naming `flag`, if it lacks one of the special tokens, such as "mask"."""
+    tokenizer = load_tokenizer(flag, source)
+    if missing := [token for token in tokens if getattr(tokenizer, f"{token}_token_id") is None]:
+        raise InputError(f"{flag} {source}: has no {missing[0]} token, which pretraining needs")
+    return tokenizer
 
 
 def chunk(token_ids: Sequence[Sequence[int]], length: int) -> np.ndarray:

@@ -13,8 +13,8 @@ from bistil_ds.models.head import head_parameters
 from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.loading import is_masked_lm, load_pretrained
 from bistil_ds.models.tokenizer_folder import save_tokenizer
-from bistil_ds.pretraining.data import TokenChunks, chunks_of, read_lines
-from bistil_ds.pretraining.pretrain import Recipe, load_tokenizer_with, train_masked
+from bistil_ds.pretraining.data import TokenChunks, chunks_of, load_tokenizer_with, read_lines
+from bistil_ds.pretraining.pretrain import Recipe, train_masked
 
 FLAG = "--encoder"
 

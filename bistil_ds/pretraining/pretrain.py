@@ -29,9 +29,9 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import family_of
 from bistil_ds.models.head import HeadTap
-from bistil_ds.models.inputs import is_encoder, load_config, load_tokenizer, longest_input
+from bistil_ds.models.inputs import is_encoder, load_config, longest_input
 from bistil_ds.models.tokenizer_folder import save_tokenizer
-from bistil_ds.pretraining.data import TokenChunks, chunks_of, pair_chunks, read_lines
+from bistil_ds.pretraining.data import TokenChunks, chunks_of, load_tokenizer_with, pair_chunks, read_lines
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
 from bistil_ds.pretraining.unigram import train_unigram_tokenizer
 from bistil_ds.text.masking import mask_tokens
@@ -248,14 +248,6 @@ def _tokenizer(lines: Mapping[str, list[str]], recipe: Recipe, source: str | Pat
         every = (line for each in lines.values() for line in each if line)
         return train_unigram_tokenizer(every, recipe.vocab_size, recipe.max_positions)
     return load_tokenizer_with(("mask", "cls", "pad"), "--tokenizer", source)
-
-
-def load_tokenizer_with(tokens: Sequence[str], flag: str, source: str | Path) -> PreTrainedTokenizerBase:
-    """Load a tokenizer; raise InputError, naming `flag`, if it lacks one of the special tokens, such as "mask"."""
-    tokenizer = load_tokenizer(flag, source)
-    if missing := [token for token in tokens if getattr(tokenizer, f"{token}_token_id") is None]:
-        raise InputError(f"{flag} {source}: has no {missing[0]} token, which pretraining needs")
-    return tokenizer
 
 
 def _corpora(
