@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import tiny
 from launch import PROGRAMS, python_path, wait_for
-from stand_ins.two_hosts import Host, start_sshd, two_hosts, why_not
+from stand_ins.two_hosts import Host, start_sshd, two_hosts, why_no_hostfile, why_not
 
 from bistil_ds.commands import general, task, teacher
 
@@ -109,6 +109,8 @@ class Cluster:
 
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest, tmp_path: Path, material: Path) -> Iterator[Cluster]:
+    if request.param == "deepspeed" and (reason := why_no_hostfile()):
+        pytest.skip(reason)
     own = {"BISTIL_CACHE": str(material / "cache"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     own |= {"PYTHONPATH": python_path(), "XDG_CONFIG_HOME": os.environ["XDG_CONFIG_HOME"]}
     (tmp_path / "env").write_text("".join(f"{name}={value}\n" for name, value in own.items()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,28 @@ from pathlib import Path
 NAMES = "node-a", "node-b"
 NAMESPACES = ("--net", "--uts", "--ipc", "--mount", "--pid", "--time")
 TOOLS = "unshare", "nsenter", "ip", "mount", "hostname"
+HOSTFILE_TOOLS = "sshd", "ssh-keygen", "pdsh"
+PLACES = f"{os.environ['PATH']}{os.pathsep}/usr/sbin"  # where sshd is, on the path or not
 
 
 def why_not() -> str | None:
     """Return why this machine cannot make two hosts; None if it can."""
     if os.geteuid():
         return "two hosts need root: network namespaces cannot be made"
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        return f"two hosts need {', '.join(missing)} (Debian's iproute2 and util-linux)"
+    if missing := _missing(TOOLS):
+        return f"two hosts need {missing} (Debian's iproute2 and util-linux)"
     tried = subprocess.run(["unshare", *NAMESPACES, "--fork", "true"], capture_output=True, text=True, check=False)
     return f"namespaces cannot be made: {tried.stderr.strip()}" if tried.returncode else None
+
+
+def why_no_hostfile() -> str | None:
+    """Return why DeepSpeed's hostfile cannot be used between two hosts; None if it can."""
+    missing = _missing(HOSTFILE_TOOLS)
+    return f"a hostfile needs {missing} (Debian's openssh-server and pdsh)" if missing else None
+
+
+def _missing(tools: Sequence[str]) -> str:
+    return ", ".join(tool for tool in tools if shutil.which(tool, path=PLACES) is None)
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,7 @@ def start_sshd(hosts: tuple[Host, Host], folder: Path) -> None:
         _replace(host, "/etc/ssh/ssh_config", client, folder)
         host.run("mount", "-t", "tmpfs", "tmpfs", "/run")
         host.run("mkdir", "/run/sshd")
-        host.run(shutil.which("sshd") or "/usr/sbin/sshd", "-f", folder / "sshd_config")
+        host.run(shutil.which("sshd", path=PLACES), "-f", folder / "sshd_config")
 
 
 def _must(*words: object) -> None:
