@@ -206,20 +206,21 @@ def _word_column(seen: _Seen, tag: int, tags_column: str, where: str) -> int:
     another one, of which most cells do not end in numbers, has more different cells.
 
     Raises:
-        InputError: most cells of the column end in numbers; the rows of each sentence all have the same cell there; or
-            another column has more than twice as many different cells.
+        InputError: it is the first column, and the rows of each sentence all have the same cell there; most of its
+            cells end in numbers, and it is the first column or another one differs as much; or another column has more
+            than twice as many different cells.
     """
     others = [c for c in range(seen.width) if c != tag]  # begins with 0, unless --columns made that the tags
     counted = others[0] == 0 and len(others) > 1 and bool(seen.counts_from)
     word, *rest = others[counted:]
     if not rest:
         return word
-    different = [0 if seen.is_numbered(c) else len(seen.cells[c]) for c in range(seen.width)]
+    different = [0 if c != word and seen.is_numbered(c) else len(seen.cells[c]) for c in range(seen.width)]
     best = max(rest, key=lambda c: different[c])
     strange = ""
     if word == 0 and seen.several and not seen.varies:
         strange = "the same cell in all rows of a sentence"
-    elif seen.is_numbered(word):
+    elif seen.is_numbered(word) and (word == 0 or 1 < different[word] <= different[best]):
         strange = "numbers or ids that do not count the words"
     elif different[best] > 2 * different[word]:
         strange = f"only {different[word]} different cells (column {best + 1}: {different[best]})"

@@ -96,6 +96,8 @@ def test_words_that_look_like_tags_comments_or_numbers_are_words(tmp_path: Path)
     assert [one.words for one in read_all(read_tagged, path)] == [("#",)]
     path = write(tmp_path / "c.txt", "1 CD O\n2 CD O\n\nsome DT O\nmen NN O\n")
     assert [one.words for one in read_all(read_tagged, path)] == [("1", "2"), ("some", "men")]
+    path = write(tmp_path / "e.txt", "1\t1914\tO\t-\n2\t1918\tO\t-\n\n1\tAda\tB-PER\t-\n")
+    assert [one.words for one in read_all(read_tagged, path)] == [("1914", "1918"), ("Ada",)]
     for comments in ("# a comment of some words\n", "# text = Ada saw O\n"):
         assert "holds no sentence" in refusal(read_tagged, write(tmp_path / "d.txt", comments))
 
