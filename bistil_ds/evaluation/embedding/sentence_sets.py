@@ -14,12 +14,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from bistil_ds.embedding.settings import SentenceSettings
 from bistil_ds.embedding.vectors import encode
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.embedding.agreement import cosines, shares_in_common
 from bistil_ds.evaluation.embedding.bitext import translations_found
 from bistil_ds.evaluation.embedding.correlation import spearman
+from bistil_ds.evaluation.embedding.prompts import prompts_of
 from bistil_ds.evaluation.embedding.ranking import ndcg, recall
 from bistil_ds.evaluation.embedding.search import nearest, nearest_others, normalised
 from bistil_ds.evaluation.held_out import Advance, Cell, HeldOut, RunOptions, counting
@@ -30,7 +30,6 @@ from bistil_ds.tasks.text_key import text_key
 WARM_UP = 8  # texts that a model encodes before timing starts
 NEIGHBOURS = 10  # of a text, which are compared with those that the reference model finds
 RANKED = 100  # documents in a ranking
-DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # the names that sentence-transformers tries, in this order
 LIKENESS = ("cosine", f"neighbours@{NEIGHBOURS}")
 
 
@@ -274,18 +273,6 @@ class Retrieval(SentenceSet):
     def statistics(self, counts_NC: np.ndarray, weights_RN: np.ndarray) -> Mapping[str, np.ndarray]:
         """Return means over the queries."""
         return dict(zip(("ndcg@10", "recall@100", *LIKENESS), _means(counts_NC, weights_RN)))
-
-
-def prompts_of(settings: SentenceSettings) -> tuple[str, str]:
-    """Return the prompts of queries and of documents.
-
-    They are the prompts of these names; a document's may also be called `passage` or `corpus`. Both are the default
-    prompt where no prompt has such a name.
-    """
-    named = settings.prompts
-    document = next((named[name] for name in DOCUMENT_PROMPTS if name in named), None)
-    alone = settings.prompt if "query" not in named and document is None else ""
-    return named.get("query", alone), alone if document is None else document
 
 
 def _likeness(kept: Kept, reference: Kept | None) -> np.ndarray:

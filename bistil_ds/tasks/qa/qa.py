@@ -65,10 +65,8 @@ class QuestionAnswering(Task):
 
     def check_language(self, language: str | None, flag: str) -> None:
         if language and code_of(language) is None:
-            said = (
-                f"{flag}: {language} names no language, so its answers are scored by the rules of English, which leave"
-            )
-            warnings.warn(f"{said} out a, an and the; name it, as in de=FILE or quc-Latn=FILE", Notice, stacklevel=2)
+            said = f"{flag}: {language} names no language, so its answers are scored by the rules of English, without"
+            warnings.warn(f"{said} a, an and the; name it, as in de=FILE or quc-Latn=FILE", Notice, stacklevel=2)
 
     def features(
         self,
@@ -80,9 +78,11 @@ class QuestionAnswering(Task):
         training: bool,
     ) -> list[Row]:
         length = min(max_length, tokenizer.model_max_length)  # small models take fewer tokens than the default, 384
+        rows = windows(examples, tokenizer, length, training=training)
+        if training:
+            return list(rows)
         known = tuple(labels) in (ANSWERED, MAYBE_NONE)
         none = tuple(labels) == MAYBE_NONE if known else not all(question.answers for question in examples)
-        rows = windows(examples, tokenizer, length, training=training)
         return [{**row, "may_be_none": none} for row in rows]
 
     def unused(self, examples: Sequence[Question], rows: Sequence[Row]) -> str:

@@ -17,7 +17,8 @@ from bistil_ds.embedding.settings import SentenceSettings
 from bistil_ds.embedding.vectors import encode
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation import Evaluation, evaluate
-from bistil_ds.evaluation.embedding.sentence_sets import Encoder, prompts_of
+from bistil_ds.evaluation.embedding.prompts import prompts_of
+from bistil_ds.evaluation.embedding.sentence_sets import Encoder
 from bistil_ds.evaluation.report import markdown, overview, scores, sources
 from bistil_ds.export.card_scores import read_scores
 from bistil_ds.tasks import find_task
